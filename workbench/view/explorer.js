@@ -315,7 +315,8 @@ class Explorer {
   fit(sizes, heads, feet) {
     const [line] = this.place.children;
     for (const one of [this.place, ...this.place.children]) one.style.maxHeight = "";
-    if (!line?.matches(".row") || getComputedStyle(line).display !== "grid") return;
+    const grid = one => getComputedStyle(one).display === "grid";
+    if (!line?.matches(".row") || !grid(line) || grid(this.place)) return;
     const needs = {};
     sizes.forEach(([row, width], i) => {
       const need = heightOf(this.panels[i], width) + heads[row] + feet[row];

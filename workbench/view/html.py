@@ -269,8 +269,11 @@ def _slides(found: object) -> str:
             {"words": str(one["words"]), "light": _webp(one["light"]), "dark": _webp(one["dark"])}
             for one in found["slides"]
         ]
-        return str(PARTS.slides(shown, int(found["first"]) % len(shown))) if shown else ""
-    except (KeyError, TypeError, ValueError):  # it is a notebook's word
+        if not shown:
+            return ""
+        first, right = (int(found.get(name, 0)) % len(shown) for name in ("first", "right"))
+        return str(PARTS.slides(shown, first, str(found.get("ask", "")), right))
+    except (AttributeError, KeyError, TypeError, ValueError):  # it is a notebook's word
         return ""
 
 

@@ -16,27 +16,45 @@ new ResizeObserver(mark).observe(document.body);
 
 // In the gallery: the pointer goes through the slides of a card from left to right, or through the
 // lines that tell them, the arrow keys one by one, and the one that was shown first comes back.
+// Where the slides answer a question, its words are covered until the reader presses one.
 for (const slides of document.querySelectorAll(".slides")) {
+  const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
   const pictures = [...slides.querySelectorAll("picture")];
   const marks = [...slides.querySelectorAll(".marks i")];
+  const words = pictures.map(picture => picture.querySelector("img").alt);
   const card = slides.closest(".card");
   const first = pictures.findIndex(picture => !picture.hidden);
-  const list = document.createElement("ol");
-  const lines = pictures.map((picture, i) => {
-    const line = document.createElement("li");
-    line.textContent = picture.querySelector("img").alt;
-    line.onpointerenter = () => show(i);
-    return line;
-  });
+  const { ask, right } = slides.dataset;
+  const asked = make("p", { className: "asked", role: "status", textContent: ask || "" });
+  const list = make("ol");
+  const lines = pictures.map((_, i) => make("li", { onpointerenter: () => show(i) }));
   list.append(...lines);
-  card.querySelector(".told p").after(list);
+  card.querySelector(".told p").after(...(ask ? [asked, list] : [list]));
   let at = first;
+  let covered = Boolean(ask);
+  const name = i => words[i].replace(/^\W+/, "").split(":")[0];
+  const said = i => (covered ? name(i) : words[i]);
   const show = i => {
-    at = Math.min(Math.max(i, 0), pictures.length - 1);
+    const last = covered ? 0 : pictures.length - 1; // an answer's picture gives it away
+    at = Math.min(Math.max(i, 0), last);
     pictures.forEach((picture, k) => { picture.hidden = k !== at; });
     [marks, lines].forEach(all => all.forEach((one, k) => one.classList.toggle("now", k === at)));
-    slides.querySelector(".words").textContent = pictures[at].querySelector("img").alt;
+    slides.querySelector(".words").textContent = said(at);
   };
+  const answer = i => {
+    covered = false;
+    asked.textContent = `${i === Number(right) ? "✓ Right." : "✕ Not right."} ${words[right]}.`;
+    tell();
+    show(i);
+  };
+  const press = i => event => {
+    event.preventDefault(); // the card is a link
+    answer(i);
+  };
+  const tell = () => lines.forEach((line, i) => {
+    const button = make("button", { type: "button", textContent: said(i), onclick: press(i) });
+    line.replaceChildren(covered && i ? button : said(i));
+  });
   slides.onpointermove = event => {
     const { left, width } = slides.getBoundingClientRect();
     show(Math.floor(((event.clientX - left) / width) * pictures.length));
@@ -48,5 +66,6 @@ for (const slides of document.querySelectorAll(".slides")) {
     event.preventDefault();
     show(at + by);
   };
+  tell();
   show(first);
 }

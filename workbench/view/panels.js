@@ -107,7 +107,10 @@ const keyWidth = names => names.reduce((sum, [words]) => sum + widthOf(words, SM
 function drawNote(pen, { at, words, aside = 0, ring, cross, role }, to, width, view, taken) {
   const { tone } = view;
   const [x, y] = to(...at);
-  if (ring) pen.dot(x, y, ring, { stroke: role ? colourOf(role, view) : tone.ink, thick: 2.5 });
+  const colour = role ? colourOf(role, view) : tone.ink;
+  for (const [stroke, thick] of ring ? [[tone.paper, 5.5], [colour, 2.5]] : []) {
+    pen.dot(x, y, ring, { stroke, thick });
+  }
   if (cross) pen.cross(x, y, cross, tone.hidden);
   const wide = widthOf(words, 12, true);
   const left = aside && x + 16 + wide > width ? x - aside - wide : aside ? x + aside : x - wide / 2;
@@ -378,12 +381,14 @@ function drawBars(pen, panel, width, height, view) {
     pen.rect(a, y - 0.36 * step, Math.max(b - a, 1), 0.72 * step, { fill });
     const [first, last] = ends ? ends.map(to) : [a, b];
     if (ends) {
-      pen.line([[first - 1, y], [last + 1, y]], tone.paper, 5);
-      pen.line([[first, y], [last, y]], tone.ink, 2);
+      const [up, out] = first === last ? [0.45 * step, 0] : [0, 1]; // ends that meet are a tick
+      pen.line([[first - out, y - up], [last + out, y + up]], tone.paper, 5);
+      pen.line([[first, y - up], [last, y + up]], tone.ink, 2);
     }
     const aside = value < 0 ? [Math.min(a, first) - 4, "right"] : [Math.max(b, last) + 4, "left"];
     const sign = (panel.signed || low < 0) && value > 0 ? "+" : "";
-    const short = high - low > 1 && Math.abs(value) < 0.1 ? value.toFixed(2) : number(value);
+    const least = value && high - low > 1 && Math.abs(value) < 0.1;
+    const short = least ? value.toFixed(2) : number(value);
     const look = { size: Math.min(size, SMALL), fill: tone.soft, align: aside[1] };
     pen.text(aside[0], y, sign + short, look);
   });

@@ -125,7 +125,7 @@ class Stepper(Explorer):
         from . import paper  # matplotlib takes its time, and few need it
 
         steps = next(iter(self.told.values())).steps
-        panels = {f"{i} · {step.title}": _telling(step) for i, step in enumerate(steps, 1)}
+        panels = {step.title: _telling(step) for step in steps}
         return paper.slides(panels, self.kin, state=self.state, first=-1)
 
     def without_scripts(self) -> str:

@@ -175,7 +175,8 @@ class Prediction extends Explorer {
     this.tally.hidden = !open;
     this.peek.hidden = open || this.get("live");
     this.root.dataset.grade = this.grade;
-    const yours = this.given.length ? `You: ${this.inWords()}. ` : "";
+    const twice = this.grade === "right" && because.startsWith(this.inWords());
+    const yours = this.given.length && !twice ? `You: ${this.inWords()}. ` : "";
     const right = committed && this.grade !== "right" ? this.right : "";
     this.answer.textContent = open ? `${GRADES[this.grade]}${yours}${right}${because}` : "";
     this.furnish(tab);
@@ -231,7 +232,7 @@ class Prediction extends Explorer {
 
   // The reader's answer in the panels, beside the measured one.
   addYours(open) {
-    const { kind, unit, x, start } = this.asks;
+    const { kind, unit, x, start, options } = this.asks;
     const [first] = this.given;
     const bars = this.panels.every(panel => panel.kind === "bars");
     this.place.hidden = !this.panels.length;
@@ -251,7 +252,9 @@ class Prediction extends Explorer {
         const value = kind === "place" ? this.apart : first;
         const own = { label: "you", value, role: "ink", mark: "" };
         if (kind === "place" || (kind === "number" && panel.unit === unit)) panel.bars.push(own);
-        else if (panel.unit === unit && panel.bars[first]) panel.bars[first].mark = "you ▸";
+        else if (panel.unit === unit && panel.bars.length === options.length) {
+          panel.bars[first].mark = "you ▸";
+        }
       }
     }
     const rows = Math.max(...this.panels.map(panel => panel.bars?.length || 0));

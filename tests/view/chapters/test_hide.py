@@ -20,9 +20,11 @@ from workbench.predict.sequences import refine_tracks
 from workbench.view.chapters import hide
 from workbench.view.chapters.hide import (
     ALL,
-    BARE,
+    ALL_AWAY,
+    AWAY,
     BREAKS,
     JOINTS,
+    NOTHING_AWAY,
     OFF,
     ONE,
     RECOVERS,
@@ -175,13 +177,12 @@ def test_paint_in_all_frames_follows_the_joint_and_no_frame_shows_it(explorer, c
     assert (alone[case.key] == mask[case.key]).all()
     brush = [explorer.patch(case.joint)]
     found = explorer.compute({"brush": brush, "paint in": ALL})
-    assert "no frame shows it" in explorer.say({BARE: False}, found)
+    assert "no frame shows it" in explorer.say({AWAY: NOTHING_AWAY}, found)
     before = explorer.under(json.dumps(brush), ONE).rows
     changed = {row.name for row, old in zip(found.rows, before) if row.now != old.now}
     assert changed == {"HANet", "OTPose", "STDPose"}, "who looks at other frames"
-    (stage, first, last, _), _ = explorer.draw(
-        {"brush": brush, "paint in": ALL, BARE: False}, found
-    )["hide"]
+    shown = explorer.draw({"brush": brush, "paint in": ALL, AWAY: NOTHING_AWAY}, found)
+    ((stage,), *_), ((first, last),) = shown.values()
     for panel, t in ((first, case.key - SIDES), (last, case.key + SIDES)):
         seen = painted([case.frames[t]], mask[[t]])[0]
         assert panel.at == t and (panel.frames[0] == seen).all()
@@ -193,10 +194,10 @@ def test_paint_in_all_frames_follows_the_joint_and_no_frame_shows_it(explorer, c
 def test_a_joint_that_is_hidden_anyway_has_the_diamond_of_the_paint_too(explorer, case):
     left = JOINTS.index("left_knee")
     assert case.visibility[case.key, left] == 1, "hidden without paint"
-    state = {"brush": [explorer.patch("right_knee")], "paint in": ONE, BARE: False}
+    state = {"brush": [explorer.patch("right_knee")], "paint in": ONE, AWAY: NOTHING_AWAY}
     found = explorer.compute(state)
     assert found.hidden[left] and "left knee" in explorer.say(state, found)
-    (stage, *_), _ = explorer.draw(state, found)["hide"]
+    ((stage,), *_) = explorer.draw(state, found)["answers"]
     assert stage.people[0].marks[left] == NEWLY_HIDDEN
     assert "at least one of them." in explorer.say(state, found)
 
@@ -204,33 +205,45 @@ def test_a_joint_that_is_hidden_anyway_has_the_diamond_of_the_paint_too(explorer
 def test_without_what_may_help_the_same_is_shown_for_each(explorer, case):
     state = {"brush": [explorer.patch(case.joint)], "paint in": ONE}
     found = explorer.compute(state)
-    with_, without = (explorer.draw(state | {BARE: bare}, found)["hide"] for bare in (False, True))
-    for row, ours, bare in zip(found.rows, with_[1], without[1]):
-        assert np.array_equal(ours.people[1].xy, row.xy, equal_nan=True)
-        assert np.array_equal(bare.people[1].xy, row.bare, equal_nan=True)
-        assert bare.title.startswith(explorer.told(row, True)[0])
-    assert [bar.value for bar in with_[0][-1].bars] == [row.now for row in found.rows]
-    bars = [bar.value for bar in without[0][-1].bars]
-    assert np.array_equal(bars, [row.lost for row in found.rows], equal_nan=True)
-    assert {panel[0][-1].range for panel in (with_, without)} == {(0, 0.25 * case.height)}
-    words = explorer.say(state | {BARE: True}, found)
+    panels = {
+        away: [
+            panel for row in explorer.draw(state | {AWAY: away}, found)["answers"] for panel in row
+        ]
+        for away in hide.TAKEN
+    }
+    for i, row in enumerate(found.rows):
+        for away, (_, *answers, _) in panels.items():
+            gone = away in (row.source, ALL_AWAY)
+            xy = row.bare if gone else row.xy
+            assert np.array_equal(answers[i].people[1].xy, xy, equal_nan=True)
+            assert answers[i].title.startswith(hide.OUTCOMES[explorer.outcome(row, away)])
+            assert answers[i].title.endswith(f"{'without' if gone else 'has'} {row.source}")
+    for away, (*_, errors) in panels.items():
+        px = [explorer.px(row, away) for row in found.rows]
+        assert np.array_equal([bar.value for bar in errors.bars], px, equal_nan=True)
+        assert errors.range == (0, 0.25 * case.height), "one axis for all"
+        for bar, row in zip(errors.bars, found.rows):
+            assert bar.ends == (row.before + explorer.limit,) * 2
+            breaks = bar.mark == hide.OUTCOMES[BREAKS]
+            assert breaks != (bar.value <= bar.ends[0]), "the tick is where a method breaks"
+    words = explorer.say(state | {AWAY: ALL_AWAY}, found)
     assert all(f"{row.source} (" in words and row.name in words for row in found.rows)
-    limits = [bar.ends[1] - row.before for bar, row in zip(with_[0][-1].bars, found.rows)]
-    assert limits == pytest.approx([explorer.limit] * 5), "the line ends where a method breaks"
+    words = explorer.say(state | {AWAY: "both labels"}, found)
+    assert "Gone: both labels (STDPose)" in words and "other" not in words
 
 
 def test_the_exercise_is_reached_by_the_paint_that_fewest_survive(explorer):
     explorer.fewest()
-    assert f"over one of {len(SHARED)} joints, in one frame or all frames." in explorer.goal
+    assert f"({len(SHARED)} joints, one frame or all)?" in explorer.goal
     assert "Not yet" in explorer.goal
-    states = [ask for ask in explorer.asks() if ask["brush"] and not ask[BARE]]
+    states = [ask for ask in explorer.asks() if ask["brush"] and ask[AWAY] == NOTHING_AWAY]
     counts = [len(explorer.holding(explorer.compute(state))) for state in states]
     assert min(counts) < len(explorer.holding(explorer._found))
     best = states[int(np.argmin(counts))]
     said = explorer.judge(best, explorer.compute(best))
     assert "Reached: only" in said and f"the goal: {min(counts)}." in said
     assert "Not yet" in explorer.judge(best, explorer.compute(best | {"brush": []}))
-    assert "Not counted" in explorer.judge(best | {BARE: True}, explorer.compute(best))
+    assert "Not counted" in explorer.judge(best | {AWAY: "other frames"}, explorer.compute(best))
 
 
 def test_joints_at_which_a_method_holds_are_counted(explorer):
@@ -242,22 +255,22 @@ def test_joints_at_which_a_method_holds_are_counted(explorer):
     once = explorer.held(ONE)
     alone = {name: once[name] - counts[name] for name in ("PORT", "VisSimCC")}
     assert set(alone.values()) == {0}, "who reads one frame alone cannot notice others"
-    assert explorer.held(ONE, bare=True)["HANet"] == 0
+    assert explorer.held(ONE, ALL_AWAY)["HANet"] == 0
 
 
 def test_what_makes_no_difference_and_what_nothing_shows_is_said(explorer, case):
     brush = [explorer.patch(case.joint)]
     found = explorer.compute({"brush": brush, "paint in": ONE})
-    for span, bare, said in (
-        (ONE, True, "40 of the 41 frames show it. Gone: "),
-        (ONE, True, "No difference to STDPose: the pictures suffice here."),
-        (ALL, True, "no frame shows it. Gone: "),
-        (ALL, True, "No difference to STDPose:"),  # OTPose breaks with help and without
+    for span, away, said in (
+        (ONE, ALL_AWAY, "40 of the 41 frames show it. Gone: "),
+        (ONE, ALL_AWAY, "No difference to STDPose: the pictures suffice here."),
+        (ALL, ALL_AWAY, "no frame shows it. Gone: "),
+        (ALL, ALL_AWAY, "No difference to STDPose:"),  # OTPose breaks with help and without
     ):
         found = explorer.compute({"brush": brush, "paint in": span})
-        assert said in explorer.say({BARE: bare}, found)
+        assert said in explorer.say({AWAY: away}, found)
     found = explorer.compute({"brush": [explorer.patch("right_elbow")], "paint in": ALL})
-    said = explorer.say({BARE: False}, found)
+    said = explorer.say({AWAY: NOTHING_AWAY}, found)
     hanet = {row.name: row.now - row.before for row in found.rows}["HANet"]
     assert f"no frame shows it. HANet's error rises by {hanet:.1f} px and OTPose's" in said
     assert f"a rise of {explorer.limit:.1f} px still counts as holding." in said
@@ -292,13 +305,13 @@ def test_outcomes_are_of_what_the_paint_adds(explorer):
     ]
     assert outcomes == [RECOVERS, BREAKS, OFF]
     assert explorer.outcome(replace(row, now=float("nan"))) == BREAKS
-    assert (explorer.outcome(row), explorer.outcome(row, bare=True)) == (RECOVERS, BREAKS)
+    assert (explorer.outcome(row), explorer.outcome(row, ALL_AWAY)) == (RECOVERS, BREAKS)
 
 
 def test_panels_show_everybody_in_the_asked_frame(explorer, case):
-    (above, below) = explorer.draw(explorer.state, explorer._found)["hide"]
-    stage, first, last, helped = above
-    assert stage.brush and len(helped.bars) == 5
+    ((stage,), *rows), ((first, last),) = explorer.draw(explorer.state, explorer._found).values()
+    *below, added = [panel for row in rows for panel in row]
+    assert stage.brush and len(added.bars) == 5
     assert [panel.people[1].name for panel in below] == [*NAMES.values()]
     at = JOINTS.index(case.joint)
     for panel in below:
@@ -333,12 +346,13 @@ def test_paint_beside_the_person_hides_nothing(explorer):
 
 def test_a_page_answers_over_every_joint_in_one_frame_and_in_all(explorer, case):
     asked = list(explorer.asks())
-    assert len(asked) == 2 * 2 * 14 and asked[0] == {"brush": [], "paint in": ONE, BARE: False}
+    first = {"brush": [], "paint in": ONE, AWAY: NOTHING_AWAY}
+    assert len(asked) == 2 * len(hide.TAKEN) * 14 and asked[0] == first
     kept = explorer.kept()
     stored = kept["values"]["stored"]
     assert len(stored) == len(asked)
     assert all("pictures" not in answer for answer in stored), "which the page has once"
-    assert len(json.dumps(kept)) < 3e6
+    assert len(json.dumps(kept)) < 6e6
     assert len({answer["verdict"] for answer in stored}) > 30
 
 

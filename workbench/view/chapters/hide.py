@@ -22,7 +22,7 @@ from ...made.moving_wrist import JOINTS, SHARED, SIDES, Case
 from ...occlusion import cover
 from ...predict import Predictor
 from ...predict.contest import SOURCES, Answer, Contest, Row, told_allowed, told_gone
-from ..explorer import Control, Explorer, choice, switch
+from ..explorer import Control, Explorer, choice
 from ..panels import (
     NEWLY_HIDDEN,
     NOTHING,
@@ -42,14 +42,17 @@ FAR = 0.05  # of the person's height: a method breaks that is so much further of
 RECOVERS, BREAKS, OFF = "holds", "breaks", "is off even without paint"
 OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
-BARE = "take away what may help"
+AWAY = "take away"  # what may help
+NOTHING_AWAY, ALL_AWAY = "nothing", "all of these"
+TAKEN = (NOTHING_AWAY, *dict.fromkeys(SOURCES.values()), ALL_AWAY)
 NOTHING_LEFT = "nothing left to read"
 AXIS = 0.25  # of the person's height: the end of the bars' axis
+ANSWERS = "answers"  # a tab, as view.css lays it out
 NOTES = (
-    "Diamond: a joint under your paint. Yellow line: from a method's answer to the truth.\n"
-    "✓ holds: the error of the covered joints rises by at most {2:.1f} px, 5 % of the person's "
-    "height. ✕ breaks: by more. The line on a bar begins at the error without paint and ends at "
-    "that limit: a bar that passes its end breaks. Paint can also help, by chance.\n"
+    "Diamond: a joint under your paint. Yellow line: from a method's answer to the truth. "
+    "Titles: error without paint → under it, px.\n"
+    "✓ holds: paint adds at most {2:.1f} px to the error of the covered joints, 5 % of the "
+    "person's height. ✕ breaks: more; its bar passes its tick. Paint can also help, by chance.\n"
     "Made people (synthetic), so the truth is known. PORT and HANet read joints: what a "
     "single-frame estimator found without paint, less the joints under it. The others read the "
     "painted pictures; STDPose also the labels of frames {0} and {1}."
@@ -99,7 +102,7 @@ class HideExplorer(Explorer):
         size, _, clear = brush_controls(round(case.height / 5), max(case.size_wh))
         return [
             choice("paint in", SPANS),
-            switch(BARE, needs="drawing"),
+            choice(AWAY, TAKEN, needs="drawing"),
             replace(size, more=True, needs="drawing"),
             replace(clear, value=[self.patch(case.joint)], more=False),
         ]
@@ -168,38 +171,46 @@ class HideExplorer(Explorer):
         """Everybody with a joint under its patch."""
         return self.under(json.dumps([self.patch(joint)]), span).rows
 
-    def outcome(self, row: Row, bare: bool = False) -> str:
-        """Of `OUTCOMES`; bare: without its source."""
+    @staticmethod
+    def lacks(row: Row, away: str) -> bool:
+        """Whether its source is what is taken away, one of `TAKEN`."""
+        return away in (row.source, ALL_AWAY)
+
+    def px(self, row: Row, away: str) -> float:
+        """Its error under the paint, and without its source if that is taken away."""
+        return row.lost if self.lacks(row, away) else row.now
+
+    def outcome(self, row: Row, away: str = NOTHING_AWAY) -> str:
+        """Of `OUTCOMES`."""
         if row.before > LOST * self.case.height:
             return OFF
-        px = row.lost if bare else row.now
-        return RECOVERS if px - row.before <= self.limit else BREAKS
+        return RECOVERS if self.px(row, away) - row.before <= self.limit else BREAKS
 
-    def holding(self, found: Found, bare: bool = False) -> list[str]:
-        """Who holds; bare: without their sources."""
-        return [row.name for row in found.rows if self.outcome(row, bare) == RECOVERS]
+    def holding(self, found: Found, away: str = NOTHING_AWAY) -> list[str]:
+        """Who holds."""
+        return [row.name for row in found.rows if self.outcome(row, away) == RECOVERS]
 
     @property
     def tried(self) -> list[dict]:
         """The patch over each joint, one after another."""
         return [self.patch(JOINTS.joints[j]) for j in SHARED]
 
-    def held(self, span: str, bare: bool = False) -> dict[str, int]:
+    def held(self, span: str, away: str = NOTHING_AWAY) -> dict[str, int]:
         """Method -> at how many joints it holds, each under its patch."""
         found = [self.under(json.dumps([one]), span) for one in self.tried]
-        names = [name for each in found for name in self.holding(each, bare)]
+        names = [name for each in found for name in self.holding(each, away)]
         return {row.name: names.count(row.name) for row in found[0].rows}
 
     def fewest(self) -> None:
-        """Sets an exercise: the paint that fewest survive of all that a page answers."""
-        states = [ask for ask in self.asks() if ask["brush"] and not ask[BARE]]
+        """Sets an exercise: the paint under which fewest hold of all that a page answers."""
+        states = [ask for ask in self.asks() if ask["brush"] and ask[AWAY] == NOTHING_AWAY]
         least = min(len(self.holding(self.compute(state))) for state in states)
 
-        over = f"one of {len(self.tried)} joints, in one frame or all frames"
-        task = f"Exercise: find the paint that fewest survive, over {over}."
+        over = f"{len(self.tried)} joints, one frame or all"
+        task = f"Exercise: under which paint do fewest hold ({over})?"
 
         def judge(state: Mapping, found: Found) -> str:
-            if state.get(BARE):
+            if state.get(AWAY, NOTHING_AWAY) != NOTHING_AWAY:
                 return f"{task} Not counted while help is taken away."
             names = self.holding(found)
             count = len(names)
@@ -210,7 +221,7 @@ class HideExplorer(Explorer):
                 if r.name in names
             )
             end = f"Reached: {'; '.join(left)}." if done else "Not yet."
-            return f"{task} Now {count} of {len(found.rows)} hold, the goal: {least}. {end}"
+            return f"{task} Now {count} of {len(found.rows)}, the goal: {least}. {end}"
 
         self.set_goal(judge)
 
@@ -220,25 +231,26 @@ class HideExplorer(Explorer):
             for frame in self.beside(json.dumps(ask["brush"]), ask["paint in"]):
                 self._number(frame)
         first, last = self.beside(json.dumps(state["brush"]), state["paint in"])
-        stage = [
-            self.shown(found, f"frame {key}: paint here", key, brush=True, wide=1.3),
-            self.shown(found, f"frame {before}", before, [first], wide=0.9),
-            self.shown(found, f"frame {after}", after, [last], wide=0.9),
-            self.errors(found, state[BARE]),
-        ]
+        away = state[AWAY]
+        stage = self.shown(found, f"frame {key}: paint here", key, brush=True)
         answers = [
             self.shown(
                 found,
-                self.title(row, found, state[BARE]),
+                self.title(row, found, away),
                 key,
-                people=[People(row.name, "ours", self.place(row, state[BARE]))],
-                arrows=self.off(self.place(row, state[BARE]), found.hidden),
+                people=[People(row.name, "ours", self.place(row, away))],
+                arrows=self.off(self.place(row, away), found.hidden),
                 box=self.square(found),
                 brush=True,
             )
             for row in found.rows
         ]
-        return {"hide": [stage, answers]}
+        beside = [
+            self.shown(found, f"frame {before}", before, [first]),
+            self.shown(found, f"frame {after}", after, [last]),
+        ]
+        answers.append(self.errors(found, away))
+        return {ANSWERS: [[stage], answers[:3], answers[3:]], "frames on both sides": [beside]}
 
     def shown(self, found: Found, title: str, t: int, frames=(), people=(), **look) -> Picture:
         """Frame t with the truth."""
@@ -253,10 +265,13 @@ class HideExplorer(Explorer):
         """What is painted, and what each method makes of it."""
         from .. import paper  # matplotlib takes its time, and few need it
 
-        (((stage, *_), answers),) = self.draw(self._seen, self._found).values()
+        rows = self.draw(self._seen, self._found)[ANSWERS]
+        stage, *answers = [panel for row in rows for panel in row]
         words = [self.slide(row, self._found) for row in self._found.rows]
-        panels = dict(zip((stage.title, *words), (stage, *answers)))
-        return paper.slides(panels, self.kin, state=self.state)
+        panels = dict(zip((f"frame {self.case.key}", *words), (stage, *answers)))
+        worst = max(enumerate(self._found.rows, 1), key=lambda row: row[1].now)[0]
+        ask = "The square covers one joint. Whose answer is furthest off?"
+        return paper.slides(panels, self.kin, state=self.state, ask=ask, right=worst)
 
     def room(self) -> tuple[float, float, float, float]:
         """What is shown to paint on: the person near the asked frame, px."""
@@ -274,29 +289,24 @@ class HideExplorer(Explorer):
         x, y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, self.case.height / 2) / 2
         return x - half, y - half, x + half, y + half
 
-    @staticmethod
-    def place(row: Row, bare: bool) -> Float[np.ndarray, "k 2"]:
-        return row.bare if bare else row.xy
+    def place(self, row: Row, away: str) -> Float[np.ndarray, "k 2"]:
+        return row.bare if self.lacks(row, away) else row.xy
 
-    def told(self, row: Row, bare: bool = False) -> str:
-        """Outcome and error in a table's cell."""
-        px = row.lost if bare else row.now
-        if not np.isfinite(px):
-            return f"✕ {NOTHING_LEFT}"
-        return f"{OUTCOMES[self.outcome(row, bare)]} {px:.1f} px"
-
-    def title(self, row: Row, found: Found, bare: bool) -> str:
-        mark, px = self.told(row, bare).split(" ", 1)
-        if px == NOTHING_LEFT:
-            return f"{mark} {row.name}: {px}"
+    def title(self, row: Row, found: Found, away: str) -> str:
+        px = self.px(row, away)
+        given = f"without {row.source}" if self.lacks(row, away) else f"has {row.source}"
         if not found.hidden.any():
-            return f"{row.name} {px}"
-        return f"{mark} {row.name} {row.before:.1f} → {px.removesuffix(' px')}"
+            return f"{row.name}; {given}"
+        mark = OUTCOMES[self.outcome(row, away)]
+        if not np.isfinite(px):
+            return f"{mark} {row.name}: {NOTHING_LEFT}; {given}"
+        return f"{mark} {row.name} {row.before:.1f} → {px:.1f}; {given}"
 
     def slide(self, row: Row, found: Found) -> str:
         """A title for who sees no other panel."""
-        mark, words = self.title(row, found, False).split(" ", 1)
-        return f"{mark} {row.name}: off by {row.now:.1f} px" if "→" in words else f"{mark} {words}"
+        if not found.hidden.any():
+            return row.name
+        return f"{OUTCOMES[self.outcome(row)]} {row.name}: off by {row.now:.1f} px"
 
     def off(self, xy: Float[np.ndarray, "k 2"], hidden: Bool[np.ndarray, "k"]) -> list[Arrows]:
         """From where a method has the covered joints to the truth."""
@@ -304,22 +314,21 @@ class HideExplorer(Explorer):
         ends = ends[hidden & np.isfinite(xy).all(1)]
         return [Arrows("newly_hidden", ends)] if len(ends) else []
 
-    def errors(self, found: Found, bare: bool) -> Bars:
-        """Of the covered joints by method, on one axis under all paint."""
+    def errors(self, found: Found, away: str) -> Bars:
+        """Of the covered joints by method, on one axis under all paint; a tick where it breaks."""
         bars = [
             Bar(
-                row.name + " (nothing left)" * (bare and not np.isfinite(row.lost)),
-                row.lost if bare else row.now,
-                "ours",
-                OUTCOMES[self.outcome(row, bare)],
-                (row.before, row.before + self.limit),
+                row.name,
+                self.px(row, away),
+                "ours" if self.outcome(row, away) == BREAKS else "soft",
+                OUTCOMES[self.outcome(row, away)],
+                (row.before + self.limit,) * 2,
             )
             for row in found.rows
         ]
         some = bars if found.hidden.any() else []
-        ends = 0, AXIS * self.case.height
-        title = f"error, px; ✓ paint adds ≤ {self.limit:.1f}"
-        return Bars(title, "px", some, range=ends, wide=1.9)
+        title = "error, px; breaks past its tick" if some else "nothing is covered"
+        return Bars(title, "px", some, range=(0, AXIS * self.case.height))
 
     def say(self, state: Mapping, found: Found) -> str:
         key, n = self.case.key, len(self.case.frames)
@@ -330,13 +339,15 @@ class HideExplorer(Explorer):
         shown = (found.visibility[:, found.hidden] == 2).any(1).sum()
         it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "at least one of them")
         rest = f"{shown} of the {n} frames show {one}" if shown else f"no frame shows {it}"
-        held = self.holding(found, state[BARE])
-        if state[BARE]:
-            rest += told_gone(found.rows, held)
+        away = state[AWAY]
+        gone = [row for row in found.rows if self.lacks(row, away)]
+        held = self.holding(found, away)
+        if gone:
+            rest += told_gone(gone, held)
         elif not shown:
             rest += told_allowed(found.rows, held, self.limit)
         who = {
-            what: [r.name for r in found.rows if self.outcome(r, state[BARE]) == what]
+            what: [row.name for row in found.rows if self.outcome(row, away) == what]
             for what in OUTCOMES
         }
         said = [
@@ -346,5 +357,5 @@ class HideExplorer(Explorer):
 
     def asks(self) -> Iterable[Mapping]:
         brushes = [[], *([one] for one in self.tried)]
-        for span, bare, brush in product(SPANS, (False, True), brushes):
-            yield {"paint in": span, BARE: bare, "brush": brush}
+        for span, away, brush in product(SPANS, TAKEN, brushes):
+            yield {"paint in": span, AWAY: away, "brush": brush}

@@ -28,10 +28,14 @@ def slides(
     *,
     state: Mapping = MappingProxyType({}),
     first: int = 0,
+    ask: str = "",
+    right: int = 0,
 ) -> dict:
     """Panels with their words as an output of a notebook: {type: {"first": ..., "slides": [...]}}.
 
     state: as of `panels_figure`. first: number of the one that is shown until somebody points.
+    ask: a question whose answer is slide `right`; what stands behind the colons of the words waits
+    for the reader's.
     Errors: as of `panels_figure`.
     """
     made = [
@@ -39,7 +43,7 @@ def slides(
         | {"dark": _small(panel, skeleton, state, "dark")}
         for words, panel in panels.items()
     ]
-    return {SLIDES: {"first": first % len(made), "slides": made}}
+    return {SLIDES: {"first": first % len(made), "slides": made, "ask": ask, "right": right}}
 
 
 def _small(panel: Panel, skeleton: Skeleton | None, state: Mapping, theme: str) -> str:
