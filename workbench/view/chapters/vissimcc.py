@@ -171,11 +171,11 @@ def trick(
         ("it helps", found.best, "gains"),
         ("it does not", found.worst, "loses"),
     ):
-        change = step(oks[NAIVE][person], oks[AWARE][person], unit="%")
+        change = step(oks[NAIVE][person], oks[AWARE][person], unit="points")
         rule = (
             f"How this person was found: of {found.count} test people (synthetic) with at least "
             f"{least} hidden joints, the one who {word} most from the naive network to the aware "
-            f"one by OKS, the likeness of two poses: {change}."
+            f"one by OKS, the likeness of two poses (100 points: the same): {change}."
         )
         cases.append(Case(name, rule, Told.of(aware, naive, windows, maps, person).steps))
     return Stepper(aware.skeleton, PIPELINE, cases, **{"name": "vissimcc_steps", **options})
@@ -332,8 +332,9 @@ class Told:
         off = ~self.passes & self.hidden
         words = (
             f"The maps of {(~self.passes).sum()} joints (■) are multiplied by 0.01, others pass as "
-            f"they are. Masked are {off.sum()} of the {self.hidden.sum()} hidden joints: what "
-            "covers these hardly speaks for them. VisNet lets the others through."
+            f"they are. Masked are {off.sum()} of the {self.hidden.sum()} hidden joints: "
+            "what covers them is meant to be kept from speaking; whether it is, is tested below. "
+            "VisNet lets the others through."
         )
         panels = [
             self.map_of(j, f"{names[j]}, before"),
@@ -737,7 +738,7 @@ class VisSimCCExplorer(Compared):
             [found.crop if paints else found.pixels],  # the browser lays its paint over the crop
             people,
             arrows=rimmed(line) if np.isfinite(line).all() and found.truth is not None else (),
-            box=None if paints else around(known, found.plain.xy_crop[0]),
+            box=None if paints else around(known, found.plain.xy_crop[0], pad=0.05),
             click=None if paints else Click("switches", "toggle"),
             brush=paints,
             wide=1.2,
