@@ -415,7 +415,7 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):
     oks = {vissimcc.NAIVE: np.full(3, 50.0), vissimcc.AWARE: np.array([49.0, 70.0, 60.0])}
     shown = vissimcc.trick(aware, naive, windows, maps, oks, 7)
     helps, harms = shown.told.values()
-    assert "of 3 test people" in helps.rule and "50.0 → 70.0 % (+20.0)" in helps.rule
+    assert "of 3 test people" in helps.rule and "50.0 → 70.0 points (+20.0)" in helps.rule
     assert "loses most" in harms.rule and "(-1.0)" in harms.rule
     assert [step.lit for step in helps.steps] == list(vissimcc.PIPELINE)
     inside = vissimcc.look_inside(aware, maps["aware"][[1]])
