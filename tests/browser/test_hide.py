@@ -114,10 +114,11 @@ def test_slides_follow_the_pointer_and_the_arrow_keys(run):
         assert page.url.endswith("index.html"), "an answer opens no chapter"
         worst = max(lines.all_inner_texts()[1:], key=lambda said: float(said.split()[-2]))
         asked = page.locator(".asked")
-        assert "HANet" not in worst and asked.inner_text() == f"✕ Not right. {worst}."
+        assert "HANet" in page.locator("li.now").inner_text(), "no line moves below the pointer"
+        assert "HANet" not in worst and asked.inner_text() == f"✕ Not right. {worst[2:]}."
         page.reload()
         page.locator(f"li button:text-is('{worst.split()[1].rstrip(':')}')").click()
-        assert asked.inner_text() == f"✓ Right. {worst}."
+        assert asked.inner_text() == f"✓ Right. {worst[2:]}."
         for part in (0.05, 0.3, 0.45, 0.6, 0.8, 0.95):
             page.mouse.move(box["x"] + part * box["width"], box["y"] + 20)
             seen.append(words.inner_text())

@@ -32,8 +32,8 @@ for (const slides of document.querySelectorAll(".slides")) {
   card.querySelector(".told p").after(...(ask ? [asked, list] : [list]));
   let at = first;
   let covered = Boolean(ask);
-  const name = i => words[i].replace(/^\W+/, "").split(":")[0];
-  const said = i => (covered ? name(i) : words[i]);
+  const plain = i => words[i].replace(/^\W+/, "");
+  const said = i => (covered ? plain(i).split(":")[0] : words[i]);
   const show = i => {
     const last = covered ? 0 : pictures.length - 1; // an answer's picture gives it away
     at = Math.min(Math.max(i, 0), last);
@@ -43,7 +43,7 @@ for (const slides of document.querySelectorAll(".slides")) {
   };
   const answer = i => {
     covered = false;
-    asked.textContent = `${i === Number(right) ? "✓ Right." : "✕ Not right."} ${words[right]}.`;
+    asked.textContent = `${i === Number(right) ? "✓ Right." : "✕ Not right."} ${plain(right)}.`;
     tell();
     show(i);
   };

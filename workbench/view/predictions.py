@@ -216,7 +216,7 @@ class Predictions:
             {"at": xy.tolist(), "words": "", "ring": 7, "name": name, "role": roles[name]}
             for name, xy in places.items()
         ]
-        notes[0] |= {"words": "truth", "aside": 12, "name": ""}
+        notes[0] |= {"words": "truth", "aside": 12, "name": "", "ring": 5, "full": True}
         right = places.pop("truth")
         errors = {name: float(np.hypot(*(xy - right))) for name, xy in places.items()}
         bars = [Bar(name, error, roles[name]) for name, error in errors.items()]

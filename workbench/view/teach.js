@@ -232,14 +232,14 @@ class Prediction extends Explorer {
 
   // The reader's answer in the panels, beside the measured one.
   addYours(open) {
-    const { kind, unit, x, start, options } = this.asks;
+    const { kind, unit, x, start, options, tolerance } = this.asks;
     const [first] = this.given;
     const bars = this.panels.every(panel => panel.kind === "bars");
     this.place.hidden = !this.panels.length;
     for (const panel of this.panels) {
       if (kind === "joint" && panel.kind === "picture" && open) this.point(panel);
       if (kind === "place" && panel.kind === "picture" && this.given.length) {
-        const own = { at: this.given, words: "you", aside: 12, ring: 7 };
+        const own = { at: this.given, words: "you", aside: 12, ring: 4, reach: tolerance[0] };
         panel.notes = [...(panel.notes || []).filter(({ words }) => words !== "you"), own];
       }
       if (kind === "curve") {

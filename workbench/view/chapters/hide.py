@@ -270,7 +270,7 @@ class HideExplorer(Explorer):
         words = [self.slide(row, self._found) for row in self._found.rows]
         panels = dict(zip((f"frame {self.case.key}", *words), (stage, *answers)))
         worst = max(enumerate(self._found.rows, 1), key=lambda row: row[1].now)[0]
-        ask = "The square covers one joint. Whose answer is furthest off?"
+        ask = "One joint is covered. Who misses it most?"
         return paper.slides(panels, self.kin, state=self.state, ask=ask, right=worst)
 
     def room(self) -> tuple[float, float, float, float]:
