@@ -102,18 +102,18 @@ function drawNames(pen, names, x, y, width, { tone }) {
 
 const keyWidth = names => names.reduce((sum, [words]) => sum + widthOf(words, SMALL) + 26, 0);
 
-// Words beside a place or on it, below those that stand there already; a ring about it, or a full
-// dot, a cross through it, and a circle as far about it as px of the box say (`reach`).
+// Words at a place, below those already there; a ring or dot about it, a cross through it, and a
+// circle as wide as px of the box (`reach`).
 function drawNote(pen, note, to, width, view, taken) {
   const { at, words, aside = 0, ring, cross, role, full, reach } = note;
   const { tone } = view;
   const [x, y] = to(...at);
   const colour = role ? colourOf(role, view) : tone.ink;
-  for (const [stroke, thick] of ring ? [[tone.paper, 5.5], [colour, 2.5]] : []) {
-    pen.dot(x, y, ring, { stroke, thick });
-  }
+  const near = reach && to(at[0] + reach, at[1])[0] - x;
+  const rings = [[ring, tone.paper, 5.5], [ring, colour, 2.5], [near, tone.paper, 3],
+    [near, tone.ink, 1]].filter(([r]) => r);
+  for (const [r, stroke, thick] of rings) pen.dot(x, y, r, { stroke, thick });
   if (full) pen.dot(x, y, ring, { fill: colour });
-  if (reach) pen.dot(x, y, to(at[0] + reach, at[1])[0] - x, { stroke: tone.ink, thick: 1 });
   if (cross) pen.cross(x, y, cross, tone.hidden);
   const wide = widthOf(words, 12, true);
   const left = aside && x + 16 + wide > width ? x - aside - wide : aside ? x + aside : x - wide / 2;
