@@ -73,8 +73,10 @@ def test_a_chapter_teaches_in_sight_and_folds_the_rest(name):
     code = [cell.source for cell in sight if cell.cell_type == "code"]
     code = [source for source in code if not source.startswith("profile = ")]  # for readers to fill
     first = next(i for i, source in enumerate(code) if ".trick(" in source)
-    asked_first = all(re.search(r"\bask\(", source) for source in code[:first])
-    assert len(code) <= 30 and first <= 2 and asked_first, "nothing but places to find before it"
+    own = all(re.search(r"\bask\(|\bbrush\b", source) for source in code[:first])
+    assert len(code) <= 30 and first <= 2 and own, (
+        "nothing but places to find or to paint before it"
+    )
     asked = re.compile(r"\.(choose|click|drag|number)\(")
     assert len(set(asked.findall("\n".join(code)))) >= 3
     assert re.search(r"exercises\.goal\(|\.set_goal\(", "\n".join(code)), "done in an explorer"

@@ -60,7 +60,10 @@ def test_the_metric_knows_hidden_joints_with_exact_flags_alone(found):
     step = labels.Told(clear, np.random.default_rng(0)).metric("metric")
     bars = step.panels[1].bars
     assert [bar.label for bar in bars] == ["PCK-All", "PCK-Visible", "PCK-Occluded"]
-    assert bars[1].value != bars[2].value and "PCK@0.05, all frames" in step.panels[1].title
+    assert (
+        bars[1].value != bars[2].value
+        and "PCK@0.05, all frames of this clip" in step.panels[1].title
+    )
     assert f"{bars[1].value:.0f}% of visible, {bars[2].value:.0f}% of hidden" in step.title
 
 
@@ -69,7 +72,9 @@ def test_the_row_of_hidden_joints_holds_two_kinds(made, found):
     step = labels.Told(deep, np.random.default_rng(0)).metric("metric")
     own = sum(owner_at(one) == made[0].clip.tracks[one.person].track_id for one in found)
     assert [bar.value for bar in step.panels[1].bars] == [own, len(found) - own]
-    assert 0 < own < len(found) and f"{own} of {len(found)}" in step.title
+    assert (
+        0 < own < len(found) and f"this clip's {len(found)} hidden joints {own} lie" in step.title
+    )
     assert "no other person and no thing is in front" in step.words
 
 
@@ -107,23 +112,51 @@ def test_the_scores_follow_the_flags_and_collapse_where_a_set_cannot_tell(made, 
         right = [good[now[:, j] == 2, j].mean() for j in range(17) if (now[:, j] == 2).any()]
         assert found.scores["PCK-Visible"] == pytest.approx(100 * np.mean(right))
         assert found.scores["PCK-All"] == before.scores["PCK-All"]
-        (((picture, bars),),) = brush.draw(brush.state, found).values()
-        assert [bar.label for bar in bars.bars] == [
-            "PCK-Visible (COCO flags)",
-            "PCK-Occluded (COCO flags)",
-            "PCK-All (PoseTrack18)",
-            "PCK-All (JHMDB)",
+        (((picture, _), (bars,)),) = brush.draw(brush.state, found).values()
+        ends = [
+            (name, *(each.scores[kind] for each in (before, found)))
+            for name, kind in (
+                ("COCO: PCK-Visible", "PCK-Visible"),
+                ("COCO: PCK-Occluded", "PCK-Occluded"),
+                ("PoseTrack18: PCK-All", "PCK-All"),
+                ("JHMDB: PCK-All", "PCK-All"),
+            )
         ]
-        assert "PCK@0.05, this frame" in bars.title
-        assert bars.bars[0].value == found.scores["PCK-Visible"] and picture.brush
-        newly = int((inside & (flags == 2)).sum())
-        plural = "s" if inside.sum() != 1 else ""
-        words = f"{inside.sum()} labelled joint{plural} under the paint, {newly} newly hidden"
+        labels_ = [f"{name} {first:.1f} → {last:.1f} %" for name, first, last in ends]
+        assert [bar.label for bar in bars.bars] == labels_
+        assert [bar.value for bar in bars.bars] == [last - first for _, first, last in ends]
+        assert not bars.bars[2].value and picture.brush
+        assert "PCK@0.05 of this frame" in bars.title and bars.range[0] == -bars.range[1]
+        newly = inside & (flags == 2)
+        words = f"but {(newly & good).sum()} hit"
         change = found.scores["PCK-Visible"] - before.scores["PCK-Visible"]
         said = brush.say(brush.state, found)
-        assert words in said and f"PCK-Visible by {change:+z.1f}." in said
+        assert words in said and f" {(newly & ~good).sum()} miss" in said
+        assert f"PCK-Visible moves by {change:+z.1f} points." in said
+    said = brush.say(brush.state, before)
+    assert said == "0 labelled joints under the paint; no flag changes."
     misses = (~good & (flags > 0)).sum()
     assert len(brush.misses.ends) == misses
+
+
+def test_a_table_says_which_flags_flip_under_the_paint(made, brush):
+    tracks = made[0].clip.tracks
+    flags, xy = (np.stack([getattr(t, n)[10] for t in tracks]) for n in ("visibility", "xy_frame"))
+    seen = set()
+    for was in (2, 1, 2, 1):
+        who, j = next(at for at in np.argwhere(flags == was).tolist() if tuple(at) not in seen)
+        seen.add((who, j))
+        found = brush.compute(brush.state | {"brush": [patch(*xy[who, j], 1, (0, 0))]})
+        panel = brush.written(found)
+        assert panel.title.endswith(brush.kin.joints[j].replace("_", " "))
+        rows = [[note["words"] for note in panel.notes[i : i + 4]] for i in range(0, 16, 4)]
+        assert rows[1] == ["COCO", str(was), "1", "flips" if was == 2 else "stays"]
+        assert rows[2:] == [["PoseTrack18", "1", "1", "stays"], ["JHMDB", "–", "–", "no flag"]]
+        ringed = [note["words"] for note in panel.notes if "ring" in note]
+        assert ringed == ["1"] * (was == 2)
+        assert "ring" in panel.notes[6] or was == 1
+    nothing = brush.written(brush.compute(brush.state | {"brush": []}))
+    assert "no joint" in nothing.title
 
 
 def test_a_page_answers_near_every_place_and_all_goals_can_be_reached(brush):
@@ -150,11 +183,12 @@ def test_a_page_answers_near_every_place_and_all_goals_can_be_reached(brush):
     assert "size" not in [control["name"] for control in brush.controls], "of one size"
 
 
-def test_an_arrow_with_a_head_ends_at_the_joint_and_the_person_is_outlined(made, found):
+def test_a_ring_is_at_the_joint_and_the_person_is_outlined(made, found):
     for joint in (min(found, key=lambda one: one.depth), max(found, key=lambda one: one.depth)):
         told = labels.Told(joint, np.random.default_rng(0))
-        ends = told.pointer.ends
-        assert ends.shape == (1, 5) and np.allclose(ends[:, 2:4], told.xy)
+        for panel in told.picture("picture").panels:
+            (note,) = panel.notes
+            assert note["ring"] and note["at"] == told.xy.tolist() and note["words"] == told.joint
         mine = joint.made.owner[joint.t] == told.track.track_id
         changed = (told.outlined != told.frame).any(-1)
         assert changed.any() and not (changed & ~mine).any(), "on the rim of the person"

@@ -69,6 +69,18 @@ def outlined(
     return cv2.drawContours(np.array(frame), lines, -1, (255, 255, 255), 1)
 
 
+def table(
+    title: str, rows: Sequence, columns: Sequence[int], across: float = 100.0, **look
+) -> Picture:
+    """Words in rows; columns: the middle of each, of `across`."""
+    notes = [
+        {"at": [x, 6 * i + 4], "words": word}
+        for i, row in enumerate(rows)
+        for x, word in zip(columns, row)
+    ]
+    return Picture(title, notes=notes, box=(0.0, 0.0, across, 6.0 * len(rows) + 2), **look)
+
+
 # --- one joint, step by step ----------------------------------------------------------------------
 
 
@@ -111,8 +123,8 @@ def trick(made: Sequence[Rendered], rng: np.random.Generator, **options) -> Step
     """
     among = hidden_joints(made)
     far, deep = (pick(among, key=lambda one: one.depth) for pick in (min, max))
-    start = f"How this joint was found: of {len(among)} hidden joints (synthetic) of people with "
-    start += f"at least {SEEN} visible ones, it is "
+    start = f"How this joint was found: of {len(among)} hidden joints (synthetic, {len(made)} "
+    start += f"clips) of people with at least {SEEN} visible ones, it is "
     rules = {
         "the flag tells": f"the one farthest from all pixels of its person: {-far.depth:.0f} px.",
         "the flag misleads": (
@@ -166,13 +178,9 @@ class Told:
         return tuple(np.clip(box, -0.5, np.tile(self.frame.shape[1::-1], 2) - 0.5).tolist())
 
     @property
-    def pointer(self) -> Arrows:
-        """An arrow to the joint, from the side where there is more room."""
-        tip = self.xy.astype(float)
-        x0, _, x1, _ = self.box
-        side = -1.0 if tip[0] - x0 > x1 - tip[0] else 1.0
-        back = tip + 0.3 * (x1 - x0) * np.array([side, -0.5])
-        return Arrows("ours", np.array([[*back, *tip, 2.5]]), self.joint)
+    def ring(self) -> dict:
+        """Where the joint is."""
+        return {"at": self.xy.tolist(), "words": self.joint, "ring": 8, "aside": 14, "role": "ink"}
 
     @cached_property
     def outlined(self) -> UInt8[np.ndarray, "h w 3"]:
@@ -201,16 +209,15 @@ class Told:
 
     def shown(self, title: str, *people: People, frame=None) -> Picture:
         frames = [self.frame if frame is None else frame]
-        return Picture(title, frames, list(people), arrows=[self.pointer], box=self.box)
+        return Picture(title, frames, list(people), notes=[self.ring], box=self.box)
 
     def whole(self, title: str) -> Picture:
-        return Picture(title, [self.outlined], arrows=[self.pointer], wide=1.4)
+        return Picture(title, [self.outlined], notes=[self.ring], wide=1.4)
 
     def picture(self, box: str) -> Step:
         words = (
-            f"Where is the {self.joint} of the outlined person? The arrow points at its true "
-            "place. Can you see it? A label has to answer both questions: where, and whether it is "
-            "seen."
+            f"In the ring is the {self.joint} of the outlined person. Can you see it? A label "
+            "has to say two things: where the joint is, and whether it is seen."
         )
         whole = self.whole("the whole frame")
         close = self.shown("this person", frame=self.outlined)
@@ -258,13 +265,7 @@ class Told:
             f"{told} of these {len(DATA_SETS)} data sets can say that a labelled joint is hidden "
             "(✓). The others write the same for both, and afterwards nobody can tell."
         )
-        notes = [
-            {"at": [x, 6 * i + 4], "words": word}
-            for i, row in enumerate(rows)
-            for x, word in zip((16, 40, 58, 82), row)
-        ]
-        box_ = (0.0, 0.0, 100.0, 6.0 * len(rows) + 2)
-        written = Picture("what files hold for a labelled joint", notes=notes, box=box_, wide=1.4)
+        written = table("what files hold for a labelled joint", rows, (16, 40, 58, 82), wide=1.4)
         return Step(
             "What data sets would write", words, box, [self.whole("the same joint"), written]
         )
@@ -286,15 +287,14 @@ class Told:
             f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
             f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
             f"{'hit' if off <= limit else 'miss'}, among the hidden joints. PoseTrack18's flags "
-            "cannot part hidden from visible: of the three bars PCK-All alone would be left. The "
-            "brush below scores one frame, with the same detector and limit."
+            "cannot part hidden from visible: of the three bars PCK-All alone would be left."
         )
         true = People("truth, ✕ hidden", "truth", truth.xy_frame[row], self.marks)
         miss = Arrows("detector", np.array([[*self.xy, *answer, 3.0]]))
         panels = [
             replace(self.shown("from the truth to the detector", true), arrows=[miss]),
             Bars(
-                f"PCK@{PCK_THRESHOLD:g}, all frames ({len(truth)} poses), %",
+                f"PCK@{PCK_THRESHOLD:g}, all frames of this clip ({len(truth)} poses), %",
                 "%",
                 bars,
                 range=(0.0, 100.0),
@@ -315,9 +315,10 @@ class Told:
         )
         panels = [
             self.whole(f"the {self.joint} of the outlined person"),
-            Bars("hidden joints of the clip, and what hides them", "", bars),
+            Bars("hidden joints of this clip, and what hides them", "", bars),
         ]
-        title = f"One row, two kinds: {own} of {len(depths)} are hidden by their own body"
+        title = f"Two kinds in one: of this clip's {len(depths)} hidden joints {own} lie behind "
+        title += "their own body"
         return Step(title, words, box, panels)
 
 
@@ -327,7 +328,7 @@ _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 # --- an exercise under the brush ------------------------------------------------------------------
 
 
-SETS = DATA_SETS[::2]  # whose flags are scored under the brush
+SETS = DATA_SETS[::2]  # whose flags are shown and scored under the brush
 WRIST, SAME = "Hide one wrist and nothing else", "Cover a joint so that no flag changes"
 POINTS = 1.5  # of PCK-Visible, that the flags alone are to move
 MOVE = f"Move PCK-Visible by {POINTS} points without moving one joint"
@@ -355,6 +356,8 @@ class Labels(Explorer):
         poses, at = poses_of(clip)
         self.poses = poses.select(at == t)
         self.said = DETECTOR.apply(self.poses, np.random.default_rng(0)).xy_frame
+        sizes = box_sizes(self.poses.boxes_xyxy)
+        self.hit = hits(self.said, self.poses.xy_frame, sizes, PCK_THRESHOLD)
         self.unpainted = self.scores(self.before)
         super().__init__(skeleton(poses.skeleton), **{"name": "labels", **options})
 
@@ -379,26 +382,49 @@ class Labels(Explorer):
     @property
     def misses(self) -> Arrows:
         """From the true place of each labelled joint that the detector misses to its answer."""
-        true, sizes = self.poses.xy_frame, box_sizes(self.poses.boxes_xyxy)
-        miss = ~hits(self.said, true, sizes, PCK_THRESHOLD) & (self.poses.visibility > 0)
-        ends = np.concatenate((true, self.said, np.full((*miss.shape, 1), 2.5)), 2)[miss]
-        return Arrows("detector", ends)
+        miss = ~self.hit & (self.poses.visibility > 0)
+        thick = np.full((*miss.shape, 1), 2.5)
+        return Arrows("detector", np.concatenate((self.poses.xy_frame, self.said, thick), 2)[miss])
 
     def draw(self, state: Mapping, found: Painted) -> Tabs:
         marks = marks_of(found.flags, self.before)
         people = [People("truth: ✕ hidden, ◇ by your patch", "truth", self.truth, marks)]
         look = {"brush": True, "wide": 1.35, "arrows": [self.misses]}
-        picture = Picture(
-            "press: a patch hides joints; arrows: misses", [self.frame], people, **look
-        )
-        bars = [
-            Bar(f"{kind} ({one.name}{' flags' * one.known})", found.scores.get(kind, np.nan), role)
-            for one in SETS
-            for kind, role in _KINDS.items()
-            if one.known != (kind == "PCK-All")
-        ]
-        title = f"PCK@{PCK_THRESHOLD:g}, this frame ({len(self.poses)} poses), %"
-        return {"stage": [[picture, Bars(title, "%", bars, range=(0.0, 100.0))]]}
+        picture = Picture("press on a joint; arrows: misses", [self.frame], people, **look)
+        return {"stage": [[picture, self.written(found)], [self.scored(found)]]}
+
+    def written(self, found: Painted) -> Picture:
+        """The flag of one joint under the paint in each data set, before and now."""
+        under = [*np.argwhere(found.flags != self.before), *np.argwhere(found.under)]
+        if not under:
+            return table("no joint is under the paint", [("press on a joint",)], (50,))
+        who, j = under[0]
+        ends = self.before[who, j], found.flags[who, j]
+        rows, flips = [("data set", "before", "now", "")], []
+        for one in SETS:
+            flags = [one.visible if v == 2 else one.hidden for v in ends]
+            flips.append(flags[0] != flags[1])
+            word = "no flag" if flags[0] is None else "flips" if flips[-1] else "stays"
+            rows.append((one.name, *("–" if v is None else str(v) for v in flags), word))
+        name = self.kin.joints[j].replace("_", " ")
+        panel = table(f"what files say of the {name}", rows, (11, 27, 37, 49), 56.0)
+        for i in np.flatnonzero(flips):
+            panel.notes[4 * i + 6] |= {"ring": 14, "role": "newly_hidden"}
+        return panel
+
+    def scored(self, found: Painted) -> Bars:
+        """What the paint makes of each score."""
+        bars = []
+        for one in SETS:
+            for kind in _KINDS:
+                if one.known == (kind == "PCK-All"):
+                    continue
+                before, now = self.unpainted[kind], found.scores.get(kind, np.nan)
+                ends = f"{before:.1f} → {now:.1f}".replace("nan", "none")
+                bars.append(Bar(f"{one.name}: {kind} {ends} %", now - before, _KINDS[kind]))
+        top = np.nanmax([5.0, *(abs(bar.value) for bar in bars)])
+        title = f"PCK@{PCK_THRESHOLD:g} of this frame, mean over joints, before → now; "
+        return Bars(f"{title}bars: the change in points", "points", bars, range=(-top, top))
 
     def newly(self, found: Painted) -> list[str]:
         """Names of joints that the patch hides."""
@@ -410,10 +436,17 @@ class Labels(Explorer):
         return found.scores.get("PCK-Visible", np.nan) - self.unpainted["PCK-Visible"]
 
     def say(self, state: Mapping, found: Painted) -> str:
-        under, newly = int(found.under.sum()), self.newly(found)
-        names = f" ({', '.join(newly)})" if newly else ""
-        said = f"{under} labelled joint{'s' * (under != 1)} under the paint, {len(newly)} newly "
-        return f"{said}hidden{names}. The new flags move PCK-Visible by {self.moved(found):+z.1f}."
+        newly, shift = self.newly(found), self.moved(found)
+        if not newly:
+            under = int(found.under.sum())
+            return f"{under} labelled joint{'s' * (under != 1)} under the paint; no flag changes."
+        left = (found.flags != self.before)[self.before.any(1)]
+        good, bad = int((left & self.hit).sum()), int((left & ~self.hit).sum())
+        return (
+            f"Newly hidden: {', '.join(newly)}. The detector's answers stay, but {good} hit"
+            f"{'s' * (good != 1)} and {bad} miss{'es' * (bad != 1)} left the visible joints: "
+            f"PCK-Visible moves by {shift:+z.1f} points."
+        )
 
     def judged(self, state: Mapping, found: Painted) -> str:
         """The lines of the exercise."""
@@ -421,7 +454,7 @@ class Labels(Explorer):
         goals = {
             f"{WRIST}: sets with one bar never learn of it": len(newly) == 1
             and "wrist" in newly[0],
-            f"{SAME}: 1 stays 1": found.under.any() and not newly,
+            f"{SAME}: covered twice is still hidden, 1 stays 1": found.under.any() and not newly,
             f"{MOVE}: a score by flags is no better than its flags": shift >= POINTS,
         }
         said = (
