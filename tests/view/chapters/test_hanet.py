@@ -50,7 +50,7 @@ def explorer(refiner, sequences):
 
 
 def drawn(explorer):
-    """What was computed, and the panels: place, pose, attention, errors."""
+    """What was computed, and the panels: place, pose, who is heard, costs."""
     found = explorer.compute(explorer.state)
     first, second, *_ = explorer.draw(explorer.state, found)["over time"]
     return found, [*first, *second]
@@ -210,12 +210,18 @@ def test_the_steps_show_the_tensors_of_the_pass(shipped):
     np.testing.assert_allclose(line(offsets.panels[0], "sum").y, summed)
     np.testing.assert_allclose(line(refinement.panels[0], "refined P'").y, inside.refined[at])
     maps = inside.maps[hanet.ENCODER][-1]
-    assert line(attention.panels[1], "read").x.tolist() == inside.read.tolist()
-    gets, jerk = (panel.lines[0].y for panel in attention.panels)
+    gets = attention.panels[0].lines[0].y
     np.testing.assert_allclose(gets, 100 * maps.mean((0, 1)))
     assert gets.sum() == pytest.approx(100)
-    jerks = np.linalg.norm(hanet.motion(told.detected)[1], axis=-1)
-    np.testing.assert_allclose(jerk, jerks.mean(1))
+    jerks = np.linalg.norm(hanet.motion(told.detected)[1], axis=-1).mean(1)[inside.read]
+    lost = told.sequence.hidden[inside.read, burst.joint]
+    seen, hidden = attention.panels[1].lines
+    for dots, use in ((seen, ~lost), (hidden, lost)):
+        np.testing.assert_allclose(dots.x, jerks[use])
+        np.testing.assert_array_equal(dots.y, gets[use])
+    ((first, last, _),) = attention.panels[1].shaded
+    most = (jerks > first - 0.5) & (jerks < last + 0.5)
+    assert most.sum() == 5 and f"get {gets[most].sum():.0f} %" in attention.words
     np.testing.assert_allclose(line(refinement.panels[0], "final").y, inside.final[at])
     values = [bar.value for bar in refinement.panels[1].bars]
     np.testing.assert_allclose(values, [burst.before, burst.after])
@@ -264,8 +270,7 @@ def test_the_exercise_can_be_done_in_the_explorer(explorer):
     for lie, (whole, signs) in hanet.LIES.items():
         if signs.any() and not whole:
             explorer.choose(lie=lie, **{"at frame": 2})
-            plot = explorer.draw(explorer.state, explorer._found)["over time"][2][0]
-            rise, now = plot.lines
+            rise, now = drawn(explorer)[1][3].lines
             assert now.x == [2] and now.y == rise.y[2]
             assert rise.y[2] == pytest.approx(hanet.harm(explorer.state, explorer._found))
             harms |= {(lie, at): px for at, px in enumerate(rise.y)}
@@ -279,6 +284,8 @@ def test_the_exercise_can_be_done_in_the_explorer(explorer):
     assert list(explorer.asks())[-1]["at frame"] == explorer.last_frame - hanet.LASTS + 1
     for asked in explorer.asks():
         explorer.choose(**asked)
+        shown = ["elsewhere" in [each.name for each in drawn(explorer)[1][3].lines]]
+        assert shown == ["Reached" in explorer.goal], "or the plot does the exercise"
         if asked["lie"] == hanet.NOTHING or hanet.LIES[asked["lie"]][0]:
             assert "Not counted: a lie" in explorer.goal
         else:
@@ -297,7 +304,7 @@ def test_controls_in_sight_leave_room_for_those_of_the_maps(explorer):
 def test_a_lie_moves_the_input_in_its_frames_and_nothing_else(explorer, lie):
     whole, signs = hanet.LIES[lie]
     explorer.choose(lie=lie, axis="y", **{"at frame": 3})
-    found, (place, _, attention, errors) = drawn(explorer)
+    found, (place, _, dots, cost) = drawn(explorer)
     moved = found.detected - explorer.sequences[0].detected[:13]
     want = np.zeros_like(moved)
     want[3 : 3 + len(signs), ... if whole else WRIST, 1] = (
@@ -306,35 +313,42 @@ def test_a_lie_moves_the_input_in_its_frames_and_nothing_else(explorer, lie):
     np.testing.assert_allclose(moved, want, atol=1e-9)
     np.testing.assert_array_equal(found.moved, want.any(-1))
     np.testing.assert_array_equal(line(place, "input").y, found.detected[:, WRIST, 1])
-    assert len(attention.lines) == (1 if lie == hanet.NOTHING else 2)
-    cells = found.moved if found.moved.any() else np.s_[3 : 3 + hanet.LASTS, WRIST]
-    for bar, xy in zip(errors.bars, (found.detected, found.inside.final)):
-        assert bar.value == pytest.approx(joint_distances(xy, found.truth)[cells].mean())
+    for name, use in (("they lie", want.any((1, 2))), ("others", ~want.any((1, 2)))):
+        use = use[found.inside.read]
+        jerks = np.linalg.norm(hanet.motion(found.detected)[1], axis=-1).mean(1)
+        np.testing.assert_allclose(line(dots, name).x, jerks[found.inside.read][use])
+        np.testing.assert_allclose(line(dots, name).y, hanet.heard(found.inside)[use])
+    began = dots.lines[0].x.reshape(-1, 3)[:, 0]
+    jerks = np.linalg.norm(hanet.motion(found.given)[1], axis=-1).mean(1)
+    np.testing.assert_allclose(began, jerks[found.inside.read][want.any((1, 2))[found.inside.read]])
+    assert len(cost.lines) == (0 if lie == hanet.NOTHING else 2), "nothing is asked: all places"
     last = 3 + (hanet.LASTS if lie == hanet.NOTHING else len(signs)) - 1
     role = "soft" if lie == hanet.NOTHING else "newly_hidden"
-    assert place.shaded == attention.shaded == [(3, last, role)]
+    assert place.shaded == [(3, last, role)]
 
 
 def test_axis_and_joint_choose_what_is_drawn(explorer):
     explorer.choose(joint="left_ankle", axis="y")
-    found, (place, pose, attention, _) = drawn(explorer)
+    found, (place, pose, dots, _) = drawn(explorer)
     j = JOINTS.index("left_ankle")
     np.testing.assert_array_equal(line(place, "truth").y, found.truth[:, j, 1])
     np.testing.assert_array_equal(line(place, "HANet").y, found.inside.final[:, j, 1])
     assert place.y == "y, px"
-    np.testing.assert_allclose(line(attention, "now").y, hanet.heard(found.inside))
+    np.testing.assert_allclose(line(dots, "others").y, hanet.heard(found.inside))
     at = int(pose.title.split()[-1])
     np.testing.assert_array_equal(pose.people[0].xy, found.truth[at])
 
 
 def test_scales_stay_when_the_detector_lies(explorer):
-    before = [(p.x_range, p.y_range) for p in drawn(explorer)[1] if p.kind == "lines"]
-    for lie in hanet.LIES:
+    kinds = {False: set(), True: set()}  # a lie about all joints jumps more
+    for lie, (whole, _) in hanet.LIES.items():
         explorer.choose(lie=lie)
-        panels = drawn(explorer)[1]
-        assert before == [(p.x_range, p.y_range) for p in panels if p.kind == "lines"]
-        low, high = panels[0].y_range
-        assert low < line(panels[0], "input").y.min() and line(panels[0], "input").y.max() < high
+        place, _, dots, cost = drawn(explorer)[1]
+        kinds[whole].add((place.y_range, dots.x_range, dots.y_range, cost.y_range))
+        low, high = place.y_range
+        assert low < line(place, "input").y.min() and line(place, "input").y.max() < high
+        assert all(each.x.max(initial=0) <= dots.x_range[1] for each in dots.lines[1:])
+    assert [len(ranges) for ranges in kinds.values()] == [1, 1]
 
 
 def test_switches_say_what_they_cost(explorer):
@@ -407,8 +421,8 @@ def test_without_truth_it_says_how_the_answer_moves(refiner, sequences, labelled
         assert ("→" in explorer.verdict) == (lie != hanet.NOTHING)
         assert np.isnan(hanet.harm(explorer.state, found))
         assert found.truth is None and {p.role for p in panels[1].people} == {"detector", "ours"}
-        for panel in (panels[0], panels[2]):
-            assert all(np.isfinite(each.y).all() for each in panel.lines)
+        assert all(np.isfinite(each.y).all() for each in panels[0].lines + panels[2].lines[1:])
+        assert len(panels) == 3, "nobody knows what the lie costs"
 
 
 @pytest.mark.parametrize("frames", [1, 2])

@@ -5,9 +5,9 @@ detector that lies about it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -143,6 +143,17 @@ def motion(
     v = velocity(x, previous)
     both = v, acceleration(velocity(following, x), v)
     return tuple(part[0].numpy().reshape(xy.shape) for part in both)
+
+
+def jerks(xy: Float[np.ndarray, "t k d"]) -> Float[np.ndarray, "t"]:
+    """How large the acceleration of every frame is, mean of all joints; px a frame squared."""
+    return np.linalg.norm(motion(xy)[1], axis=-1).mean(1)
+
+
+def listening(lines: Sequence[Line], more: str = "", **look) -> Lines:
+    """A dot a read frame: the acceleration of its input, and the attention that it gets."""
+    x = "acceleration of the input, px/frame², mean of all joints"
+    return Lines(f"one dot a read frame{more}", x, "attention, %", lines, **look)
 
 
 # --- the trick in one screen ----------------------------------------------------------------------
@@ -339,13 +350,13 @@ class Told:
 
     def kinematics(self, box: str) -> Step:
         v, a = (lambda xy, i=i: self.one(motion(xy)[i]) for i in (0, 1))
-        jerks, real = np.abs(a(self.detected)), np.abs(a(self.truth))
-        inner = jerks[self.burst.frames].max()
+        jumps, real = np.abs(a(self.detected)), np.abs(a(self.truth))
+        inner = jumps[self.burst.frames].max()
         words = (
             "Velocity is the change of place from one frame to the next, acceleration the change "
             "of velocity. Bodies are heavy: the true acceleration is at most "
             f"{real.max():.0f} px/frame², that of the input {inner:.0f} in the burst and "
-            f"{self.outside(jerks).max():.0f} elsewhere. Jumps tell HANet what not to believe."
+            f"{self.outside(jumps).max():.0f} elsewhere. Jumps tell HANet what not to believe."
         )
         panels = [
             self.lines("velocity", "px/frame", self.voices(v)),
@@ -360,15 +371,22 @@ class Told:
     def offsets(self, box: str) -> Step:
         inside = self.inside
         names = offset_names(len(inside.offsets), self.refiner.model.config)
-        lines = offset_lines(inside, names, self.burst.joint, self.axis, self.truth - self.detected)
+        parts = inside.offsets[:, :, self.burst.joint, self.axis]
+        summed, needed = parts.sum(0), self.one(self.truth - self.detected)[inside.read]
+        tones = np.rint(np.linspace(2, 4, len(parts)))  # the ends do not stand out on every paper
+        rows = [
+            (name, part, int(tone), "both", ((1, 3), (7, 3), ())[i % 3])
+            for i, (name, part, tone) in enumerate(zip(names, parts, tones))
+        ]
+        rows += [("sum", summed, "ours"), ("needed", needed, "truth")]
+        lines = [Line(name, inside.read.astype(float), *rest) for name, *rest in rows]
         inner = (inside.read >= self.burst.first) & (inside.read <= self.burst.last)
-        moved = np.abs(inside.offsets.sum(0)[inner, self.burst.joint, self.axis]).mean()
-        needed = np.abs(self.one(self.truth - self.detected)[inside.read[inner]]).mean()
+        moved, far = (np.abs(each[inner]).mean() for each in (summed, needed))
         words = (
             f"The encoder reads one frame in {inside.read[1]}. Each of its levels describes it "
             "by twice as many numbers as the one before, and proposes how far the joint should be "
             f"moved. In frames {self.burst.first} to {self.burst.last} their sum moves it by "
-            f"{moved:.1f} px on average; needed were {needed:.1f}."
+            f"{moved:.1f} px on average; needed were {far:.1f}."
         )
         panels = [self.lines("offset by level", "px", lines)]
         equation = (
@@ -379,24 +397,27 @@ class Told:
 
     def attention(self, box: str) -> Step:
         read, gets = self.inside.read, heard(self.inside)
-        jerk = np.linalg.norm(motion(self.detected)[1], axis=-1).mean(1)
+        jerk = jerks(self.detected)[read]
         third = len(read) // 3
-        calm = np.argsort(jerk[read])
+        calm = np.argsort(jerk)
         words = (
             "Frames ask frames: what is read there is mixed by attention, a share of each read "
             f"frame (dots). HANet sees no error, only motion: the {third} of {len(read)} read "
-            f"frames with most acceleration get {gets[calm[-third:]].sum():.0f} %, the {third} "
-            f"with least {gets[calm[:third]].sum():.0f} %; all alike: "
-            f"{100 * third / len(read):.0f} %."
+            f"frames with most acceleration (shaded at the right) get "
+            f"{gets[calm[-third:]].sum():.0f} %, the {third} with least "
+            f"{gets[calm[:third]].sum():.0f} %; all alike: {100 * third / len(read):.0f} %."
         )
-        times = np.arange(len(jerk), dtype=float)
-        jerks = [Line("all frames", times, jerk, "detector")]
-        jerks.append(Line("read", read, jerk[read], "ink", "dots"))
+        hidden = self.sequence.hidden[read, self.burst.joint]
+        names = {"visible": (~hidden, "ours"), f"{self.joint} hidden": (hidden, "hidden")}
+        dots = [
+            Line(name, jerk[use], gets[use], role, "dots") for name, (use, role) in names.items()
+        ]
+        ends = -1.0, float(jerk.max()) + 1
+        most = float(jerk[calm[[-third - 1, -third]]].mean())  # lines end half a step before
+        by_frame = Line("", read, gets, "ours", "both")
         panels = [
-            self.lines(
-                "attention that each frame gets", "%", [Line("", read, gets, "ours", "both")]
-            ),
-            self.lines("acceleration of the input, mean of all joints", "px/frame²", jerks),
+            self.lines("attention that each frame gets", "%", [by_frame]),
+            listening(dots, shaded=[(most + 0.5, ends[1], "soft")], x_range=ends),
         ]
         equation = (
             r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V \qquad "
@@ -544,29 +565,6 @@ def heard(inside: Inside) -> Float[np.ndarray, "n"]:
     return 100 * inside.maps[ENCODER][-1].mean((0, 1))
 
 
-def offset_lines(
-    inside: Inside,
-    names: Sequence[str],
-    joint: int,
-    axis: int,
-    needed: Float[np.ndarray, "t k 2"] | None = None,
-) -> list[Line]:
-    """What the levels add to a coordinate, their sum, and what was needed, where that is known;
-    px.
-    """
-    parts = inside.offsets[:, :, joint, axis]
-    tones = np.rint(np.linspace(2, 4, len(parts)))  # the ends do not stand out on every paper
-    dashes = ((1, 3), (7, 3), ())
-    rows = [
-        (name, part, int(tone), "both", dashes[i % 3])
-        for i, (name, part, tone) in enumerate(zip(names, parts, tones))
-    ]
-    rows.append(("sum", parts.sum(0), "ours"))
-    if needed is not None:
-        rows.append(("needed", needed[inside.read, joint, axis], "truth"))
-    return [Line(name, inside.read.astype(float), *rest) for name, *rest in rows]
-
-
 class HANetExplorer(Compared):
     """One window of a sequence over time: make the detector lie, move the lie through the window,
     and see what HANet makes of it, and which frames it stops listening to.
@@ -665,7 +663,7 @@ class HANetExplorer(Compared):
             start,
             given,
             given + lies,
-            slice(first, first + (LASTS if not signs.any() else len(signs))),
+            slice(first, min(first + (len(signs) if signs.any() else LASTS), len(given))),
             (lies != 0).any(-1),
             truth,
             inside[state["refined by"]],
@@ -676,89 +674,86 @@ class HANetExplorer(Compared):
     # --- what is shown ----------------------------------------------------------------------------
 
     def draw(self, state: Mapping, found: Refined) -> Tabs:
-        track, attention = self.curves(state, found)
-        rows = [[track, self.pose(state, found)], [attention, self.errors(state, found)]]
-        if found.truth is not None and found.moved.any():
-            costs = self.costs(json.dumps({**state, "at frame": 0}))
-            at = np.arange(len(costs))
-            lines = [Line("this lie", at, costs, "ours")]
-            now = at == found.here.start
-            lines.append(Line("as now", at[now], costs[now], "ink", "dots"))
-            title = "what it costs HANet to begin elsewhere, mean of the shaded frames"
-            rows.append([Lines(title, "first shaded frame", "px more", lines)])
-        return {"over time": rows}
+        below = [self.listening(found)]
+        if found.truth is not None:
+            below.append(self.costs_of(state, found))
+        return {"over time": [[self.track(state, found), self.pose(state, found)], below]}
 
     def pose(self, state: Mapping, found: Refined) -> Picture:
-        """The body in a frame that lies, where one does, in a box that has room for the lie."""
-        lies = len(LIES[state["lie"]][1]) // 4 * 2  # in even frames they all have the same sign
-        at = min(found.here.start + lies, len(found.given) - 1)
+        """The body in the first shaded frame, in a box that has room for the lie."""
+        at = found.here.start
         people = [People(name, role, xy[at], small=True) for name, role, xy in found.voices]
-        low, high = found.reference[at].min(0), found.reference[at].max(0)
-        middle, size = (low + high) / 2, float((high - low).max()) / 2 + 0.6 * LIE
-        middle["xy".index(state["axis"])] += 0.5 * LIE
-        box = (*(middle - size).tolist(), *(middle + size).tolist())
+        aside = LIE * np.eye(2)["xy".index(state["axis"])]
+        box = around(found.reference[at], found.reference[at] + aside, found.given[at], pad=0.1)
         return Picture(f"the body in frame {at}", people=people, box=box)
 
-    def curves(self, state: Mapping, found: Refined) -> Iterator[Lines]:
-        """The joint's place, and the attention that every read frame gets. Scales stay when the
-        detector lies.
-        """
+    def track(self, state: Mapping, found: Refined) -> Lines:
+        """The joint's place. The scale stays when the detector lies."""
         joint, axis = self.kin.index(state["joint"]), "xy".index(state["axis"])
-        last, lied = len(found.given) - 1, bool(found.moved.any())
-        ends = found.here.start, min(found.here.stop - 1, last)
-        shaded = [(*map(float, ends), "newly_hidden" if lied else "soft")]
-        panel = partial(Lines, x="frame", shaded=shaded, x_range=(-0.5, last + 0.5), wide=2.0)
-        times = np.arange(last + 1.0)
-        lines = [Line(n, times, xy[:, joint, axis], role) for n, role, xy in found.voices]
+        times, lied = np.arange(float(len(found.given))), bool(found.moved.any())
+        role = "newly_hidden" if lied else "soft"
+        shaded = [(found.here.start, found.here.stop - 1, role)]
+        lines = [Line(n, times, xy[:, joint, axis], r) for n, r, xy in found.voices]
         known = np.concatenate((found.given, found.reference))[:, joint, axis]
-        room = (float(known.min()) - LIE - 5, float(known.max()) + LIE + 5)
-        name = state["joint"].replace("_", " ")
-        unit = f"{state['axis']}, px"
-        yield panel(
-            f"{name}: the shaded frames lie" if lied else name, y=unit, lines=lines, y_range=room
-        )
-        before, now = heard(found.plain), heard(found.inside)
-        read = times[found.inside.read]
-        lines = [Line("now", read, now, "ours", "both")]
-        if not np.array_equal(before, now):
-            lines.insert(0, Line("without the lie", read, before, "soft", dash=(4, 3)))
-        top = 2 * float(before.max())
-        yield panel("attention that each frame gets", y="%", lines=lines, y_range=(0.0, top))
+        room = (float(known.min()) - LIE - 15, float(known.max()) + LIE + 15)
+        title = state["joint"].replace("_", " ") + ": the shaded frames lie" * lied
+        look = {"x_range": (-0.5, len(times) - 0.5), "y_range": room, "wide": 2.0}
+        return Lines(title, "frame", f"{state['axis']}, px", lines, shaded, **look)
 
-    def off(self, state: Mapping, found: Refined) -> dict[str, tuple[float, float]]:
+    def listening(self, found: Refined) -> Lines:
+        """Who jumps, and who is heard; of frames that lie also from where the lie took them. The
+        scale is that of lies about one joint, or about all.
+        """
+        read, lies = found.inside.read, found.moved.any(1)[found.inside.read]
+        pairs = (found.given, found.plain), (found.detected, found.inside)
+        (was, before), (x, y) = pairs = [(jerks(xy)[read], heard(of)) for xy, of in pairs]
+        ways = np.full((2, lies.sum(), 3), np.nan)  # a gap behind each
+        ways[:, :, :2] = np.transpose(pairs, (1, 2, 0))[:, lies]
+        lines = [Line("", *ways.reshape(2, -1), "soft", dash=(4, 3))]
+        for name, use, role in (("they lie", lies, "ours"), ("others", ~lies, "soft")):
+            lines.append(Line(name, x[use], y[use], role, "dots"))
+        most = float(was.max()) + 4 * LIE * max(found.moved.mean(1).max(), 1 / len(self.kin))
+        ends = {"x_range": (0.0, most), "y_range": (-2.0, 2 * float(before.max()))}
+        return listening(lines, "; dashed: what the lie did" * bool(lies.any()), **ends)
+
+    def costs_of(self, state: Mapping, found: Refined) -> Lines:
+        """What the lie costs here; elsewhere, too, once nothing is asked any more."""
+        lines, goal = [], self.judge(state, found)
+        places = np.arange(len(found.given) - LASTS + 1.0)
+        if found.moved.any():
+            here = np.array([found.here.start]), np.array([harm(state, found)])
+            lines.append(Line("this lie", *here, "ours", "dots"))
+            if not goal or " Reached." in goal:
+                costs = self.costs(json.dumps({**state, "at frame": 0}))
+                lines.insert(0, Line("elsewhere", places, costs, "soft"))
+        ends = {"x_range": (-1.0, float(len(places))), "y_range": (-LIE / 4, LIE)}
+        title = "mean error that the lie adds to HANet"
+        return Lines(title, "first shaded frame", "px more", lines, **ends)
+
+    def off(self, state: Mapping, found: Refined) -> list[list[float]]:
         """Mean distance of input and HANet from the truth before and after the lie, of what it
         moves in its frames; px.
         """
-        here = np.zeros_like(found.moved)
-        here[found.here, self.kin.index(state["joint"])] = True
-        cells = found.moved if found.moved.any() else here
-        pairs = {"input": (found.given, found.detected)}
-        pairs["HANet"] = (found.plain.final, found.inside.final)
-
-        def away(xy: np.ndarray) -> float:
-            return float(joint_distances(xy, found.reference)[cells].mean())
-
-        return {name: (away(a), away(b)) for name, (a, b) in pairs.items()}
-
-    def errors(self, state: Mapping, found: Refined) -> Bars:
-        roles = {"input": "detector", "HANet": "ours"}
-        bars = [Bar(n, b, roles[n]) for n, (_, b) in self.off(state, found).items()]
-        whom = "truth" if found.truth is not None else "detector"
-        return Bars(
-            f"px from the {whom}, mean of the shaded frames", "px", bars, range=(0.0, 1.5 * LIE)
-        )
+        cells = found.moved
+        if not cells.any():
+            cells = found.here, self.kin.index(state["joint"])
+        pairs = (found.given, found.detected), (found.plain.final, found.inside.final)
+        return [
+            [float(joint_distances(xy, found.reference)[cells].mean()) for xy in pair]
+            for pair in pairs
+        ]
 
     def say(self, state: Mapping, found: Refined) -> str:
         index = state.get("sequence", 0)
         of = self.sequences[index]
         name = of.name if isinstance(of, Motion2D) else f"sequence {index}"
-        here = slice(found.here.start, min(found.here.stop, len(found.given)))
+        here = found.here
         whose = "all joints" if LIES[state["lie"]][0] else state["joint"].replace("_", " ")
         ends = (
             f"s {here.start} to {here.stop - 1}" if here.stop > here.start + 1 else f" {here.start}"
         )
         text = f"{name}, {whose}, frame{ends}"
-        (was, given), (before, after) = self.off(state, found).values()
+        (was, given), (before, after) = self.off(state, found)
         whom = "truth" if found.truth is not None else "detector"
         if not found.moved.any() and np.array_equal(found.inside.final, found.plain.final):
             return f"{text}: {state['refined by']} HANet is {after:.1f} px from the {whom}."
