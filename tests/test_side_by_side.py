@@ -26,7 +26,6 @@ from workbench.side_by_side import (
     LINE,
     METHODS,
     MIDDLE,
-    NEAR,
     OPEN,
     SHOWN,
     SINGLE,
@@ -225,8 +224,6 @@ def test_pictures_show_the_answers_of_one_person(people, found):
         assert (
             np.array_equal(answer.xy[seen], xy[person][seen]) and np.isnan(answer.xy[~seen]).all()
         )
-    assert len(around := side_by_side.strip(people, person)) == 2 * NEAR
-    assert f"frame {MIDDLE}" not in [panel.title for panel in around], "that one is asked about"
     px = side_by_side.errors(people, chosen, person)
     truth, answer = (each.xy for each in panels[0].people)
     assert px[SINGLE] == pytest.approx(np.nanmean(np.linalg.norm(answer - truth, axis=-1)))
@@ -237,7 +234,7 @@ def test_a_hidden_joint_is_asked_about_and_nothing_shows_where_it_is(people, fou
     joint, truth, places, hit = side_by_side.asked_joint(people, found, person)
     j = side_by_side.shared_joints().index(joint)
     assert people.flags[person, j] == 1 and people.shown[person, j] > 0
-    (asked,) = side_by_side.strip(people, person, ask=True)
+    asked = side_by_side.asked(people, person)
     ((drawn,), marks) = asked.people[0].xy[None], asked.people[0].marks
     assert np.array_equal(drawn[j], truth)
     assert ((marks > 0) == (people.flags[person] == 2)).all(), "visible joints alone are drawn"
@@ -247,7 +244,6 @@ def test_a_hidden_joint_is_asked_about_and_nothing_shows_where_it_is(people, fou
     assert [note["words"] for note in asked.notes] == said, "or they look like the answer"
     x0, y0, x1, y1 = asked.bounds
     assert x0 < truth[0] < x1 and y0 < truth[1] < y1, "it can be pressed"
-    assert {panel.bounds for panel in side_by_side.strip(people, person)} == {asked.bounds}
     # the single frame misses none of those that could be asked about by more
     own = side_by_side.shared_columns(people.truth.skeleton)
     away = np.linalg.norm(found[SINGLE][person] - people.truth.xy_frame[person, own], axis=-1)
@@ -271,7 +267,17 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     moved = played.answers["OTPose"][MIDDLE, 0] - found["OTPose"][person]
     assert np.allclose(moved, away[0], atol=1e-3)
     assert "paint" not in stage.verdict and "OTPose" in stage.verdict
+    # the middle frame is asked about: it is bare until the reader opens it
     ((*pictures, curve),) = stage.draw(stage.state, played)["stage"]
+    assert stage.verdict.endswith(f"without frame {MIDDLE}")
+    for line in curve.lines:
+        assert np.isnan(line.y).nonzero()[0].tolist() == [MIDDLE]
+    for shown in (one for picture in pictures for one in picture.people):
+        assert not shown.at(MIDDLE)[1].any() and shown.at(MIDDLE - 1)[1].any()
+    stage.choose(open=True)
+    assert "without" not in stage.verdict and stage.say(stage.state, played) == stage.verdict
+    ((*pictures, curve),) = stage.draw(stage.state, played)["stage"]
+    assert all(np.isfinite(line.y).all() for line in curve.lines)
     assert all(picture.click.control == "error of" for picture in pictures)
     assert [picture.title for picture in pictures] == [SINGLE, "OTPose"]
     # who lies on the single frame in all frames has no curve, but a name in the title
@@ -283,7 +289,7 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     ((*pictures, curve),) = stage.draw({**stage.state, "beside it": "HANet"}, lying)["stage"]
     assert [picture.title for picture in pictures] == [SINGLE, "HANet"]
     assert "HANet" not in [line.name for line in curve.lines]
-    chosen = {"beside it": "HANet", "error of": "left_knee"}
+    chosen = {"beside it": "HANet", "error of": "left_knee", "open": True}
     assert chosen in [*stage.asks()]
     ((_, panel, _),) = stage.draw({**stage.state, **chosen}, played)["stage"]
     marked, j = panel.people[-1], stage.kin.index("left_knee")
@@ -373,24 +379,28 @@ def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
     def bars():
         shown = explorer.draw(explorer.state, None)["choice"]
         assert len({panel.range for (panel,) in shown}) == 1, "one scale"
-        named = [{bar.label.removeprefix("take "): bar for bar in panel.bars} for (panel,) in shown]
-        return [{name.partition(" (")[0]: bar for name, bar in each.items()} for each in named]
+        return [{bar.label.removeprefix("take "): bar for bar in panel.bars} for (panel,) in shown]
 
     hidden, visible = bars()
     assert [hidden[name].mark for name in ("OTPose", "HANet", "PORT")] == ["✓", "✓", "·"]
     assert hidden["OTPose"].label == "take OTPose" and hidden["OTPose"].ends == (3, 9)
     assert visible["HANet"].mark == "✕" and hidden["OTPose"].value == 6
+    assert (
+        visible["I accept"].value == 0 and hidden["HANet"].role == visible["HANet"].role == "none"
+    )
     score = side_by_side.price(explorer, "HANet")
     assert np.isnan(score(explorer.state, None)), "the rule does not take it"
     explorer.choose(harm=1)
     assert "take HANet" in explorer.verdict and score(explorer.state, None) == 0
+    assert bars()[1]["I accept"].value == -1 and bars()[0]["HANet"].role == METHODS["HANet"].role
     explorer.choose(harm=4)
     assert score(explorer.state, None) == 3, "more than it takes"
     explorer.choose(**{"you have": "one picture"})
     assert "stay with what you have" in explorer.verdict and "OTPose" not in explorer.verdict
-    assert np.isnan(bars()[0]["OTPose"].value) and np.isfinite(bars()[0]["PORT"].value)
-    assert bars()[0]["OTPose"].label == "OTPose" and not bars()[0]["OTPose"].mark
-    explorer.choose(show=list(VIEWS)[-1])
+    assert bars()[0].keys() == {"PORT", "VisSimCC"}, "who can be used"
+    explorer.choose(**{"you have": "a video", "show": list(VIEWS)[-1]})
+    labels = [bar.label for (p,) in explorer.draw(explorer.state, None)["choice"] for bar in p.bars]
+    assert "HANet" in labels and not any("take" in label for label in labels), "of no rule"
     assert [
         p.title.partition(":")[0] for (p,) in explorer.draw(explorer.state, None)["choice"]
     ] == [*SHOWN]
@@ -405,11 +415,23 @@ def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
     assert len(asked) == len(SITUATIONS) * harms * len(VIEWS), "a page holds every answer"
 
 
-def test_who_answers_as_the_single_frame_has_no_bar():
-    explorer = side_by_side.Choice(made_rows(PORT=(0, 0)))
+def test_who_answers_as_the_single_frame_has_a_sentence_and_no_bar():
+    lines = made_rows(PORT=(0, 0))
+    side_by_side.line_of(lines, "PORT", VISIBLE)["paired"] = _pair(0, 0)
+    explorer = side_by_side.Choice(lines)
     ((panel,), _) = explorer.draw(explorer.state, None)["choice"]
-    (port,) = (bar for bar in panel.bars if bar.label.startswith("PORT"))
-    assert np.isnan(port.value) and port.label == "PORT (moves none)"
+    assert "PORT" not in [bar.label for bar in panel.bars]
+    assert explorer.notes == "PORT: 0, replaces nothing here."
+    other = side_by_side.Choice(made_rows(PORT=(0, 0)))  # it moves visible ones
+    ((panel,), _) = other.draw(other.state, None)["choice"]
+    assert "PORT" in [bar.label for bar in panel.bars] and not other.notes
+
+
+def test_the_examples_are_read_as_the_rule_reads():
+    for bar in side_by_side.examples().bars:
+        low, high = bar.ends
+        said = {"✓": low > 0, "✕": high < 0, "·": low <= 0 <= high}
+        assert said[bar.mark] and low < bar.value < high
 
 
 def test_the_exercise_is_done_by_the_least_harm_that_takes_hanet_in_the_shipped_rows():
@@ -425,7 +447,7 @@ def test_the_exercise_is_done_by_the_least_harm_that_takes_hanet_in_the_shipped_
 
 
 def test_the_question_shows_the_intervals_and_withholds_the_names():
-    bench = side_by_side.Choice(made_rows(PORT=(0, 0), OTPose=(3, 9)))
+    bench = side_by_side.Choice(made_rows(OTPose=(3, 9)))
     letters, asked, named = side_by_side.veiled(bench)
     assert set(letters.values()) == {"PORT", "HANet", "VisSimCC", "OTPose", "STDPose"}
     for blind, told in zip(asked, named):
@@ -442,7 +464,7 @@ def test_the_overview_says_what_each_learned_from_and_what_its_rows_say():
     assert rows["OTPose"][f"{HIDDEN}, points"] == "✓ +6.0"
     assert rows["OTPose"][f"{VISIBLE}, points"] == "· +0.0"
     assert rows["STDPose"][f"{HIDDEN}, points"] == "· +0.5"
-    assert rows["PORT"][f"{HIDDEN}, points"] == "moves none"
+    assert rows["PORT"][f"{HIDDEN}, points"] == "0, replaces nothing"
     assert (rows["OTPose"]["this picture"], rows["OTPose"]["labels"]) == ("✓", "")
     assert (rows["HANet"]["joints of other frames"], rows["HANet"]["this picture"]) == ("✓", "")
     assert all(row["learned from"] for row in rows.values()) and SINGLE not in rows

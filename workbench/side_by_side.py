@@ -43,7 +43,7 @@ from .records import Clip, Detections, Pose, Prediction
 from .skeletons import Skeleton, own_skeleton, skeleton
 from .threads import hardware_in_words, threads_in_words
 from .train import choose_device
-from .view.explorer import Control, Explorer, choice
+from .view.explorer import Control, Explorer, choice, switch
 from .view.explorer import number as dial
 from .view.panels import HIDDEN as HIDDEN_MARK
 from .view.panels import NOTHING, Bar, Bars, Click, Lines, Picture, Tabs
@@ -105,7 +105,7 @@ METHODS = {
         "joints of one frame and their confidences",
         "see pixels or other frames",
         "drawn skeletons",
-        "hidden",
+        "outside",
         "coco17",
     ),
     ALWAYS: Method(
@@ -115,7 +115,7 @@ METHODS = {
         "the same; replaces the less confident half of all joints (PORT Eq. 13, 14)",
         "see pixels or other frames",
         "drawn skeletons",
-        "hidden",
+        "outside",
         "coco17",
     ),
     "HANet": Method(
@@ -152,7 +152,7 @@ METHODS = {
         f"3 pictures, {APART} frames apart",
         "do without frames on both sides",
         "clips of fast people",
-        "visible",
+        3,
     ),
     LINE: Method(
         "",
@@ -161,7 +161,7 @@ METHODS = {
         f"people's labels in two frames, {APART} frames away; no network",
         "see pixels",
         "nothing",
-        "outside",
+        2,
     ),
     TOLD: Method(
         "stdpose",
@@ -170,7 +170,7 @@ METHODS = {
         f"3 pictures, and people's labels in the outer two, {APART} frames away",
         "do without labels on both sides",
         "clips of fast people",
-        3,
+        4,
     ),
 }
 FIVE = tuple(name for name in METHODS if name not in (ALWAYS, LINE, TOLD))  # and the single frame
@@ -423,32 +423,27 @@ def errors(
 FEW = 3  # joints whose names find room in a picture
 
 
-def strip(people: People, person: int, *, ask: bool = False) -> list[Picture]:
-    """The near frames, close, with the person's true joints: crosses are hidden. ask: the
-    middle frame alone, with its visible joints, which have their names where they are few.
+def asked(people: People, person: int) -> Picture:
+    """The middle frame, close, with the person's visible joints, which have their names where they
+    are few.
     """
     pair, number = people.people_of[person]
     track = people.pairs[pair][0].tracks[number]
-    columns, out = shared_columns(track.skeleton), []
-    box = _close(people, person)  # one for all: places can be compared
-    others = [MIDDLE + step for step in range(-NEAR, NEAR + 1) if step]
-    for t in [MIDDLE] if ask else others:
-        marks = np.array([NOTHING, NOTHING if ask else HIDDEN_MARK, VISIBLE_MARK])
-        marks = marks[track.visibility[t, columns]]
-        truth = Shown("truth", "truth", track.xy_frame[t, columns], marks)
-        frame = people.windows.frame(pair, t)
-        seen = np.flatnonzero(marks == VISIBLE_MARK) if ask else []
-        notes = [
-            {
-                "at": truth.xy[j].tolist(),
-                "words": f"{shared_joints()[j].replace('_', ' ')}, visible",
-                "aside": 12,
-                "ring": 0,
-            }
-            for j in (seen if len(seen) <= FEW else ())
-        ]
-        out.append(Picture(f"frame {t}", [frame], [truth], box=box, notes=notes))
-    return out
+    columns = shared_columns(track.skeleton)
+    seen = track.visibility[MIDDLE, columns] == 2
+    marks = np.where(seen, VISIBLE_MARK, NOTHING)
+    truth = Shown("truth", "truth", track.xy_frame[MIDDLE, columns], marks)
+    notes = [
+        {
+            "at": truth.xy[j].tolist(),
+            "words": f"{shared_joints()[j].replace('_', ' ')}, visible",
+            "aside": 12,
+            "ring": 0,
+        }
+        for j in (np.flatnonzero(seen) if seen.sum() <= FEW else ())
+    ]
+    frame, box = people.windows.frame(pair, MIDDLE), _close(people, person)
+    return Picture(f"frame {MIDDLE}", [frame], [truth], box=box, notes=notes)
 
 
 def asked_joint(
@@ -500,21 +495,37 @@ def stage(people: People, models: Mapping[str, Predictor], person: int, **option
         return {k: over_time(found[k], n)[:, :, own] - corner for k in FIVE}
 
     roles = {name: METHODS[name].role for name in FIVE}
-    options = {"frame": MIDDLE, "apart": True, "paints": False, "roles": roles} | options
+    options = {"frame": MIDDLE - NEAR, "apart": True, "paints": False, "roles": roles} | options
     return Together(shared_skeleton(), [scene], ask, **options)
 
 
 class Together(Stage):
     """The stage with the single frame and one method beside it, large enough for a click on a
     joint, which chooses whose error is drawn and is marked. Of everybody there are curves, but for
-    who lies on the single frame's in all frames.
+    who lies on the single frame's in all frames. The middle frame, which readers are asked about,
+    is bare until they open it.
     """
 
     def declare(self) -> list[Control]:
         beside = choice("beside it", FIVE[1:], "OTPose", needs="drawing")
-        return [*super().declare(), beside]
+        words = f"open frame {MIDDLE} (first guess, below)"
+        return [*super().declare(), beside, switch("open", needs="drawing", label=words)]
+
+    def held(self, state: Mapping, found: Played) -> Played:
+        """Without joints and answers in the middle frame, as long as it is not open."""
+        if state["open"]:
+            return found
+        bare = (np.arange(len(found.frames)) == MIDDLE)[:, None, None]
+        left = {name: np.where(bare[..., None], np.nan, xy) for name, xy in found.answers.items()}
+        flags = np.where(bare, 0, found.visibility)
+        return replace(found, visibility=flags, answers=left, plain=left)
+
+    def say(self, state: Mapping, found: Played) -> str:
+        without = "" if state["open"] else f", without frame {MIDDLE}"
+        return super().say(state, self.held(state, found)) + without
 
     def draw(self, state: Mapping, found: Played) -> Tabs:
+        found = self.held(state, found)
         pictures, (curve,) = super().draw(state, found)["stage"]
         click = Click("error of", needs="drawing")
         two = SINGLE, state["beside it"]
@@ -546,8 +557,9 @@ class Together(Stage):
 
     def asks(self) -> Iterable[Mapping]:
         """Everybody beside the single frame, joint by joint."""
-        for beside, joint in product(FIVE[1:], self.declared["error of"].options):
-            yield {"beside it": beside, "error of": joint}
+        joints = self.declared["error of"].options
+        for beside, joint, is_open in product(FIVE[1:], joints, (False, True)):
+            yield {"beside it": beside, "error of": joint, "open": is_open}
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -848,7 +860,7 @@ def overview(lines: Sequence[Mapping]) -> list[dict]:
             mark = MARKS.get(verdict(line, SINGLE), "·")
             row[f"{subset}, points"] = f"{mark} {change_of(line)['difference']:+z.1f}"
             if not any(change_of(line)["interval"]):
-                row[f"{subset}, points"] = "moves none"
+                row[f"{subset}, points"] = "0, replaces nothing"
         found.append(row)
     return found
 
@@ -863,7 +875,8 @@ MOST_HARM = 20  # points of PCK that can be accepted
 
 class Choice(Explorer):
     """Say what you have and how much harm to visible joints you accept, and see whom the rule of
-    `choices` takes, and the rows that it follows from, on one scale.
+    `choices` takes, and the rows that it follows from, on one scale. Who can be used has a bar,
+    grey where the harm is more than that, but for those that answer as the single frame.
 
     lines: as of `measured`.
     """
@@ -876,21 +889,30 @@ class Choice(Explorer):
             for row in choices(lines, harm=harm)
         }
         self.names = [name for name in METHODS if name not in (SINGLE, ALWAYS)]
+        still = [
+            name
+            for name in self.names
+            if not any(any(self.ends_at(name, subset)) for subset in (HIDDEN, VISIBLE))
+        ]
+        self.names = [name for name in self.names if name not in still]
         self.ends = {view: self.ends_of(subsets_) for view, subsets_ in VIEWS.items()}
         super().__init__(shared_skeleton(), **{"name": "choice", **options})
+        self.notes = "\n".join(f"{name}: 0, replaces nothing here." for name in still)
 
     def declare(self) -> list[Control]:
-        words = "harm I accept, points, counted at the interval's end nearest 0"
         return [
             choice("you have", SITUATIONS, "a video", needs="drawing"),
-            dial("harm", 0, MOST_HARM, needs="drawing", label=words),
+            dial("harm", 0, MOST_HARM, needs="drawing", label="sure harm I accept, points"),
             choice("show", VIEWS, needs="drawing"),
         ]
 
+    def ends_at(self, name: str, subset: str) -> Sequence[float]:
+        """Ends of a method's interval."""
+        return change_of(line_of(self.lines, name, subset))["interval"]
+
     def ends_of(self, drawn: Iterable[str]) -> tuple[float, float]:
         """Ends of an axis for all intervals of some subsets."""
-        changes = [change_of(line_of(self.lines, *one)) for one in product(self.names, drawn)]
-        ends = [0.0, *(end for change in changes if change for end in change["interval"])]
+        ends = [0.0, *(end for one in product(self.names, drawn) for end in self.ends_at(*one))]
         return min(ends) - 1, max(ends) + 1
 
     def row(self, state: Mapping) -> dict:
@@ -900,26 +922,24 @@ class Choice(Explorer):
         """The rows are there."""
 
     def draw(self, state: Mapping, found: None) -> Tabs:
-        panels = []
+        panels, fit = [], SITUATIONS[state["you have"]]
         for subset in VIEWS[state["show"]]:
-            bars = [self.bar(state, name, subset) for name in self.names]
-            title, ends = f"{subset}: ← worse | better →", self.ends[state["show"]]
-            panels.append(Bars(title, "points of PCK", bars, range=ends, signed=True))
+            bars = [self.bar(state, n, subset) for n in self.names if METHODS[n].needs <= fit]
+            if subset == VISIBLE:
+                bars.insert(0, Bar("I accept", -state["harm"], "ink"))
+            ends = self.ends[state["show"]]
+            panels.append(Bars(titled(subset), "points of PCK", bars, range=ends, signed=True))
         return {"choice": [[panel] for panel in panels]}  # one zero, one below the other
 
     def bar(self, state: Mapping, name: str, subset: str) -> Bar:
-        """A method's change and its interval; nothing for one that cannot be used or that answers
-        as the single frame.
-        """
-        method, line = METHODS[name], line_of(self.lines, name, subset)
-        words = f"take {name}" if name == self.row(state)["take"] else name
-        change = change_of(line)
-        if change is None or not method.needs <= SITUATIONS[state["you have"]]:
-            return Bar(words, float("nan"), method.role)
-        if not any(change["interval"]):
-            return Bar(f"{words} (moves none)", float("nan"), method.role)
-        mark = MARKS.get(verdict(line, SINGLE), "·")
-        return Bar(words, change["difference"], method.role, mark, tuple(change["interval"]))
+        """A method's change and its interval."""
+        line = line_of(self.lines, name, subset)
+        ruled_by = subset in (HIDDEN, VISIBLE)
+        taken = ruled_by and name == self.row(state)["take"]
+        dear = ruled_by and self.ends_at(name, VISIBLE)[1] < -state["harm"]
+        mark, change = MARKS.get(verdict(line, SINGLE), "·"), change_of(line)
+        look = "none" if dear else METHODS[name].role, mark, tuple(change["interval"])
+        return Bar(f"take {name}" if taken else name, change["difference"], *look)
 
     def say(self, state: Mapping, found: None) -> str:
         row = self.row(state)
@@ -956,6 +976,10 @@ def price(bench: Choice, name: str) -> Callable[[Mapping, object], float]:
     return score
 
 
+def titled(subset: str) -> str:
+    return f"{subset}: ←\N{NO-BREAK SPACE}worse | better\N{NO-BREAK SPACE}→"
+
+
 def veiled(bench: Choice) -> tuple[dict[str, str], list[Bars], list[Bars]]:
     """A question about a `Choice` as it begins: letter -> method; the bars of these methods by
     letter, all in one colour and without verdicts, and by name.
@@ -966,15 +990,23 @@ def veiled(bench: Choice) -> tuple[dict[str, str], list[Bars], list[Bars]]:
     for subset in (HIDDEN, VISIBLE):
         bars = [bench.bar(bench.state, name, subset) for name in names.values()]
         blind = [
-            replace(
-                bar, label=letter + " (moves none)" * ("none" in bar.label), role="soft", mark=""
-            )
-            for letter, bar in zip(names, bars)
+            replace(bar, label=letter, role="soft", mark="") for letter, bar in zip(names, bars)
         ]
         look = {"range": bench.ends[bench.state["show"]], "signed": True}
         for panels_, each in ((asked, blind), (named, bars)):
-            panels_.append(Bars(f"{subset}: ← worse | better →", "points of PCK", each, **look))
+            panels_.append(Bars(titled(subset), "points of PCK", each, **look))
     return names, asked, named
+
+
+def examples() -> Bars:
+    """How a bar and its line are read, on made-up numbers."""
+    made = {
+        "helps: left end > 0": (6, "✓", (2.0, 10.0)),
+        "sure harm: right end": (-6, "✕", (-10.0, -2.0)),
+        "not shown": (1, "·", (-3.0, 5.0)),
+    }
+    bars = [Bar(name, value, "soft", *rest) for name, (value, *rest) in made.items()]
+    return Bars("made-up: how lines are read", "points", bars, range=(-12, 12), signed=True)
 
 
 # --- all of it ------------------------------------------------------------------------------------
