@@ -72,9 +72,7 @@ def test_the_row_of_hidden_joints_holds_two_kinds(made, found):
     step = labels.Told(deep, np.random.default_rng(0)).metric("metric")
     own = sum(owner_at(one) == made[0].clip.tracks[one.person].track_id for one in found)
     assert [bar.value for bar in step.panels[1].bars] == [own, len(found) - own]
-    assert (
-        0 < own < len(found) and f"this clip's {len(found)} hidden joints {own} lie" in step.title
-    )
+    assert 0 < own < len(found) and f"{own} of this clip's {len(found)} hidden" in step.title
     assert "no other person and no thing is in front" in step.words
 
 
@@ -134,7 +132,7 @@ def test_the_scores_follow_the_flags_and_collapse_where_a_set_cannot_tell(made, 
         assert words in said and f" {(newly & ~good).sum()} miss" in said
         assert f"PCK-Visible moves by {change:+z.1f} points." in said
     said = brush.say(brush.state, before)
-    assert said == "0 labelled joints under the paint; no flag changes."
+    assert said.startswith("No flag changes")
     misses = (~good & (flags > 0)).sum()
     assert len(brush.misses.ends) == misses
 
@@ -151,7 +149,10 @@ def test_a_table_says_which_flags_flip_under_the_paint(made, brush):
         assert panel.title.endswith(brush.kin.joints[j].replace("_", " "))
         rows = [[note["words"] for note in panel.notes[i : i + 4]] for i in range(0, 16, 4)]
         assert rows[1] == ["COCO", str(was), "1", "flips" if was == 2 else "stays"]
-        assert rows[2:] == [["PoseTrack18", "1", "1", "stays"], ["JHMDB", "–", "–", "no flag"]]
+        assert rows[2:] == [
+            ["PoseTrack18", "1", "1", "stays"],
+            ["JHMDB", "no flag", "no flag", "stays"],
+        ]
         ringed = [note["words"] for note in panel.notes if "ring" in note]
         assert ringed == ["1"] * (was == 2)
         assert "ring" in panel.notes[6] or was == 1

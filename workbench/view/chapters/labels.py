@@ -44,6 +44,11 @@ class Flags:
     visible: int | None
     known: bool
 
+    def writes(self, flag: int) -> str:
+        """What the file holds for one of our flags."""
+        written = self.visible if flag == 2 else self.hidden
+        return "no flag" if written is None else str(written)
+
 
 DATA_SETS = (
     Flags("COCO", 1, 2, True),
@@ -124,17 +129,16 @@ def trick(made: Sequence[Rendered], rng: np.random.Generator, **options) -> Step
     among = hidden_joints(made)
     far, deep = (pick(among, key=lambda one: one.depth) for pick in (min, max))
     start = f"How this joint was found: of {len(among)} hidden joints (synthetic, {len(made)} "
-    start += f"clips) of people with at least {SEEN} visible ones, it is "
-    rules = {
-        "the flag tells": f"the one farthest from all pixels of its person: {-far.depth:.0f} px.",
-        "the flag misleads": (
-            f"the one deepest among pixels of its own person: {deep.depth:.0f} px to the edge."
+    start += f"clips) of people with at least {SEEN} visible ones, it is the one "
+    rules = (
+        ("the flag tells", far, f"farthest from all pixels of its person: {-far.depth:.0f} px."),
+        (
+            "the flag misleads",
+            deep,
+            f"deepest among pixels of its own person: {deep.depth:.0f} px to the edge.",
         ),
-    }
-    cases = [
-        Case(name, start + rule, Told(joint, rng).steps)
-        for (name, rule), joint in zip(rules.items(), (far, deep))
-    ]
+    )
+    cases = [Case(name, start + rule, Told(joint, rng).steps) for name, joint, rule in rules]
     kin = skeleton(made[0].clip.tracks[0].skeleton)
     return Stepper(kin, PIPELINE, cases, **{"name": "label_steps", **options})
 
@@ -196,17 +200,6 @@ class Told:
         """Whether the joint's pixel belongs to their own body."""
         return self.of.depth > 0
 
-    @cached_property
-    def covered_by(self) -> str:
-        """Who or what the joint's pixel belongs to, in words."""
-        x, y = np.rint(self.xy).astype(int)
-        owner = int(self.of.made.owner[self.of.t][y, x])
-        if owner == BACKGROUND:
-            return "the room"
-        if owner == OCCLUDER:
-            return "a thing"
-        return "their own body" if owner == self.track.track_id else "another person"
-
     def shown(self, title: str, *people: People, frame=None) -> Picture:
         frames = [self.frame if frame is None else frame]
         return Picture(title, frames, list(people), notes=[self.ring], box=self.box)
@@ -217,22 +210,25 @@ class Told:
     def picture(self, box: str) -> Step:
         words = (
             f"In the ring is the {self.joint} of the outlined person. Can you see it? A label "
-            "has to say two things: where the joint is, and whether it is seen."
+            "says where the joint is, and whether it is seen."
         )
         whole = self.whole("the whole frame")
         close = self.shown("this person", frame=self.outlined)
         return Step("A picture", words, box, [whole, close])
 
     def pixel(self, box: str) -> Step:
+        x, y = np.rint(self.xy).astype(int)
+        owner = self.of.made.owner[self.of.t]
+        names = {BACKGROUND: "the room", OCCLUDER: "a thing", self.track.track_id: "their own body"}
         words = (
             "A renderer knows how far away everything is, and so to whom each pixel belongs. "
-            f"At the place of the {self.joint} the nearest surface is {self.covered_by}"
+            f"At the place of the {self.joint} the nearest surface is "
+            f"{names.get(int(owner[y, x]), 'another person')}"
         )
         words += f": the joint lies {self.of.depth:.0f} px inside it." if self.inside else "."
-        colours = owners(self.of.made.owner[self.of.t])
         panels = [
             self.shown("what the camera sees"),
-            self.shown("a colour a person, dark: things", frame=colours),
+            self.shown("a colour a person, dark: things", frame=owners(owner)),
         ]
         return Step("Whom the pixel belongs to", words, box, panels)
 
@@ -258,8 +254,7 @@ class Told:
     def data_sets(self, box: str) -> Step:
         rows = [("data set", "hidden", "visible", "tells them apart")]
         for one in DATA_SETS:
-            flags = ("no flag" if v is None else str(v) for v in (one.hidden, one.visible))
-            rows.append((one.name, *flags, "✓" if one.known else "–"))
+            rows.append((one.name, one.writes(1), one.writes(2), "✓" if one.known else "–"))
         told = sum(one.known for one in DATA_SETS)
         words = (
             f"{told} of these {len(DATA_SETS)} data sets can say that a labelled joint is hidden "
@@ -284,10 +279,8 @@ class Told:
         bars = [Bar(kind, 100 * v, _KINDS[kind]) for kind, v in scores.items()]
         seen, hidden = (scores[f"PCK-{kind}"] for kind in ("Visible", "Occluded"))
         words = (
-            f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
-            f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
-            f"{'hit' if off <= limit else 'miss'}, among the hidden joints. PoseTrack18's flags "
-            "cannot part hidden from visible: of the three bars PCK-All alone would be left."
+            f"A simulated detector is {off:.1f} px off, the limit of PCK is {limit:.1f} px: a "
+            f"{'hit' if off <= limit else 'miss'}, among the hidden joints."
         )
         true = People("truth, ✕ hidden", "truth", truth.xy_frame[row], self.marks)
         miss = Arrows("detector", np.array([[*self.xy, *answer, 3.0]]))
@@ -307,8 +300,10 @@ class Told:
         """What hides the joints that a metric takes together."""
         depths = np.array([one.depth for one in hidden_joints([self.of.made])])
         own = int((depths > 0).sum())
-        counts = {"their own body": own, "anything else": len(depths) - own}
-        bars = [Bar(name, count, "hidden") for name, count in counts.items()]
+        bars = [
+            Bar("their own body", own, "hidden"),
+            Bar("anything else", len(depths) - own, "hidden"),
+        ]
         words = (
             f"The {self.joint} has flag 1, but no other person and no thing is in front of it. A "
             "metric counts it beside joints behind somebody else: no flag tells these apart."
@@ -317,8 +312,7 @@ class Told:
             self.whole(f"the {self.joint} of the outlined person"),
             Bars("hidden joints of this clip, and what hides them", "", bars),
         ]
-        title = f"Two kinds in one: of this clip's {len(depths)} hidden joints {own} lie behind "
-        title += "their own body"
+        title = f"{own} of this clip's {len(depths)} hidden joints lie behind their own body"
         return Step(title, words, box, panels)
 
 
@@ -329,9 +323,7 @@ _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 
 
 SETS = DATA_SETS[::2]  # whose flags are shown and scored under the brush
-WRIST, SAME = "Hide one wrist and nothing else", "Cover a joint so that no flag changes"
 POINTS = 1.5  # of PCK-Visible, that the flags alone are to move
-MOVE = f"Move PCK-Visible by {POINTS} points without moving one joint"
 
 
 @dataclass(frozen=True, eq=False)
@@ -399,17 +391,16 @@ class Labels(Explorer):
         if not under:
             return table("no joint is under the paint", [("press on a joint",)], (50,))
         who, j = under[0]
-        ends = self.before[who, j], found.flags[who, j]
-        rows, flips = [("data set", "before", "now", "")], []
+        ends = int(self.before[who, j]), int(found.flags[who, j])
+        rows = [("data set", "before", "now", "")]
         for one in SETS:
-            flags = [one.visible if v == 2 else one.hidden for v in ends]
-            flips.append(flags[0] != flags[1])
-            word = "no flag" if flags[0] is None else "flips" if flips[-1] else "stays"
-            rows.append((one.name, *("–" if v is None else str(v) for v in flags), word))
+            before, now = map(one.writes, ends)
+            rows.append((one.name, before, now, "stays" if before == now else "flips"))
         name = self.kin.joints[j].replace("_", " ")
         panel = table(f"what files say of the {name}", rows, (11, 27, 37, 49), 56.0)
-        for i in np.flatnonzero(flips):
-            panel.notes[4 * i + 6] |= {"ring": 14, "role": "newly_hidden"}
+        for i, row in enumerate(rows):
+            if row[3] == "flips":
+                panel.notes[4 * i + 2] |= {"ring": 14, "role": "newly_hidden"}
         return panel
 
     def scored(self, found: Painted) -> Bars:
@@ -438,8 +429,7 @@ class Labels(Explorer):
     def say(self, state: Mapping, found: Painted) -> str:
         newly, shift = self.newly(found), self.moved(found)
         if not newly:
-            under = int(found.under.sum())
-            return f"{under} labelled joint{'s' * (under != 1)} under the paint; no flag changes."
+            return "No flag changes: no visible joint is under the paint."
         left = (found.flags != self.before)[self.before.any(1)]
         good, bad = int((left & self.hit).sum()), int((left & ~self.hit).sum())
         return (
@@ -451,16 +441,21 @@ class Labels(Explorer):
     def judged(self, state: Mapping, found: Painted) -> str:
         """The lines of the exercise."""
         newly, shift = self.newly(found), abs(self.moved(found))
-        goals = {
-            f"{WRIST}: sets with one bar never learn of it": len(newly) == 1
-            and "wrist" in newly[0],
-            f"{SAME}: covered twice is still hidden, 1 stays 1": found.under.any() and not newly,
-            f"{MOVE}: a score by flags is no better than its flags": shift >= POINTS,
-        }
-        said = (
-            f"✓ {goal}." if done else f"○ {goal.split(':')[0]}." for goal, done in goals.items()
+        move = f"Move PCK-Visible by {POINTS} points without moving one joint"
+        goals = (
+            (len(newly) == 1 and "wrist" in newly[0], "Hide one wrist and nothing else"),
+            (found.under.any() and not newly, "Cover a joint so that no flag changes"),
+            (shift >= POINTS, move),
         )
-        return "\n".join(said)
+        why = (
+            "PoseTrack18 and JHMDB never learn of it",
+            "covered twice is still hidden, 1 stays 1",
+            "a score is no better than its flags",
+        )
+        return "\n".join(
+            f"✓ {goal}: {words}." if done else f"○ {goal}."
+            for (done, goal), words in zip(goals, why)
+        )
 
     def asks(self) -> Iterable[Mapping]:
         step = self.size_px / 2

@@ -4,10 +4,11 @@ looks at whom.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -79,36 +80,52 @@ PIPELINE = ("hidden joints", "masked tokens", "attention", "reconstruction", "an
 LEAST = 6  # joints below delta, at least, of the hands among which the cases are found
 
 
+def spread(xy: Float[np.ndarray, "n k 2"], kin: Skeleton) -> Float[np.ndarray, "n"]:
+    """How far the nearest two fingertips side by side are from each other, in long sides of the
+    hand.
+    """
+    tips = xy[:, (kin.adjacency > 0).sum(1) == 1]
+    return np.linalg.norm(np.diff(tips, axis=1), axis=-1).min(1) / np.ptp(xy, axis=1).max(1)
+
+
 def find(refiner: PortRefiner, detected: Detections, truth: Pose) -> Extremes:
     """Of poses with at least `LEAST` joints below delta: those whose replaced joints lose the
-    largest share of their error, px summed, the least (or gain most), and one in the middle.
+    largest share of their error, px summed, the least (or gain most), and one in the middle. Where
+    some lose half of it or more, the best is the one of these whose fingertips are furthest apart.
     """
     refined = refiner.refine(detected)
     before, after = (
         np.where(refined.replaced, joint_distances(each.xy_frame, truth.xy_frame), 0).sum(1)
         for each in (detected, refined)
     )
-    share = 1 - after / np.where(before > 0, before, 1)
-    return extremes(share, refined.replaced.sum(1) >= LEAST)
+    many = refined.replaced.sum(1) >= LEAST
+    found = extremes(1 - after / np.where(before > 0, before, 1), many)
+    wins = many & (after <= before / 2)
+    if not wins.any():
+        return found
+    apart = np.where(wins, spread(truth.xy_frame, refiner.skeleton), -1)
+    return found._replace(best=int(apart.argmax()))
 
 
 def trick(
     refiner: PortRefiner, detected: Detections, truth: Pose, *, data: str = "synthetic", **options
 ) -> Stepper:
-    """The method step by step, on the pose that it helps most and on the one that it harms most, as
-    `find` finds them. data: named in the rule.
+    """The method step by step, on a pose that it helps and on the one that it harms most, as `find`
+    finds them. data: named in the rule.
     """
     found = find(refiner, detected, truth)
     cases = []
     for name, row in (("it helps", found.best), ("it does not", found.worst)):
         told = Told(refiner, detected.select([row]), truth.xy_frame[row])
         before, after = (each[told.mask].mean() for each in told.off)
-        least = "grows by the largest" if after > before else "falls by the smallest"
-        word = "falls by the largest" if row == found.best else least
+        way = "best" if row == found.best else "worst"
+        which = f"By share of their error PORT does {way} on number {row}"
+        if after <= before / 2:
+            which = "Of those where PORT takes away half of these joints' mean error or more, "
+            which += f"number {row} has the fingertips furthest apart"
         rule = (
             f"How this hand was found: {found.count} of {len(truth)} hands ({data}) have at least "
-            f"{LEAST} joints whose confidence is below delta. In number {row} the mean error of "
-            f"these joints {word} share: {step(before, after)}, "
+            f"{LEAST} joints whose confidence is below delta. {which}: {step(before, after)}, "
             f"{after / before - 1:+.0%}."
         )
         cases.append(Case(name, rule, told.steps))
@@ -190,16 +207,19 @@ class Told:
         return People(words, "detector", self.detected, self.marks, small=small)
 
     def seen(self, title: str, joint: int) -> Picture:
-        """What the detector said, without the truth: for a question. A line ends at the joint."""
-        at = self.detected[joint]
-        away = at - self.detected.mean(0)
-        start = at + away * 0.35 * np.ptp(self.detected, 0).max() / np.hypot(*away)
-        points = [Arrows("ours", np.array([[*start, *at, 2.5]]))]
-        box = around(self.detected, start, pad=0.06)
+        """What the detector said, without the truth: for a question about a joint."""
         kin, xy = self.refiner.skeleton, self.detected
-        look = {"arrows": points, "box": box, "notes": named(xy, kin)}
-        first = People("✕ below delta", "line", xy, self.marks)  # joints of it can be clicked
-        return self.picture(title, first, *fingers(xy, kin, self.marks), **look)
+        own = np.where(np.arange(len(xy))[:, None] == joint, xy, np.nan)
+        first = People("", "line", xy, self.marks)  # joints of it can be clicked
+        asks = People(f"{kin.joints[joint]}, which asks", "ours", own)
+        return self.picture(
+            title,
+            first,
+            *fingers(xy, kin, self.marks),
+            asks,
+            box=around(xy, pad=0.1),
+            notes=named(xy, kin),
+        )
 
     def hidden(self, box: str) -> Step:
         roles = np.where(self.mask, "hidden", "detector").tolist()
@@ -209,9 +229,8 @@ class Told:
         believed = self.off[0][~self.mask].mean()
         words = (
             "The detector gives every joint a place and a confidence. PORT does not believe the "
-            f"{self.mask.sum()} of {len(bars)} joints whose confidence is below delta, here "
-            f"{self.delta:.2f}: they count as hidden. The others, which it believes, are off by "
-            f"{believed:.1f} px on average."
+            f"{self.mask.sum()} of {len(bars)} joints whose confidence is below delta: they "
+            f"count as hidden. The others are off by {believed:.1f} px on average."
         )
         alone = fingers(self.truth, self.refiner.skeleton)
         said = fingers(self.detected, self.refiner.skeleton, self.marks)
@@ -241,7 +260,7 @@ class Told:
             f"Every joint becomes a token: a row of {len(z)} numbers without a unit, mixed from "
             "its own coordinates and those of its neighbours, at most two bones away (MSGC). "
             f"{self.joint} is hidden (✕): to its row one learned row E is added, the same for "
-            "every hidden joint. It says that this place is not certain."
+            "every hidden joint."
         )
         panels = [
             self.picture(f"what is mixed into {self.joint}", self.said(small=True), **look),
@@ -261,18 +280,25 @@ class Told:
         row = given[self.j]
         near = adjacency_powers(torch.tensor(kin.adjacency), (2,))[0].numpy()[self.j] > 0
         others = [k for k in np.argsort(-row).tolist() if k != self.j][:5]
-        xy, asked = self.detected, [self.j, *others]
+        xy, asked, seen = self.detected, [self.j, *others], ~self.mask
         ends = np.array([[*xy[self.j], *xy[k], 25 * row[k]] for k in others])
         words = (
-            f"Along the bones {self.joint} could hear {near.sum()} joints, those at most two bones "
-            f"away. Attention reaches the whole hand: {row[~near].sum():.0%} of what it listens to "
-            "lies further away. Arrows: the five that it asks most."
+            f"Along the bones {self.joint} could hear {near.sum()} joints; attention reaches the "
+            f"whole hand: {row[~near].sum():.0%} of what it listens to is over two bones away "
+            f"(arrows: the five asked most). The {seen.sum()} believed joints get "
+            f"{row[seen].sum():.0%}; hidden ones (✕) keep where the detector saw them, and are "
+            "asked, too."
         )
         look = {"arrows": [Arrows("ours", ends, "attention")], "notes": named(xy, kin, asked)}
         look |= {"box": around(xy[asked], pad=0.3), "wide": 1.3}
         bars = [
-            Bar(name, 100 * share, "soft" if close else "ours", "" if close else "far")
-            for name, share, close in zip(kin.joints, row.tolist(), near)
+            Bar(
+                name,
+                100 * share,
+                "soft" if close else "ours",
+                ("✕" * off + " far" * (not close)).strip(),
+            )
+            for name, share, close, off in zip(kin.joints, row.tolist(), near, self.mask.tolist())
         ]
         panels = [
             self.picture(f"whom {self.joint} asks", People("detector", "line", xy), **look),
@@ -289,20 +315,17 @@ class Told:
     def reconstruction(self, box: str) -> Step:
         kin, moves = self.refiner.skeleton, far(self.recon, self.detected)
         ends = np.column_stack((self.detected, self.recon, np.full(len(moves), 1.6)))
-        arrows = [
-            Arrows("ours", ends[self.mask], "offset of a hidden joint"),
-            Arrows("soft", ends[~self.mask], "offset that is not used"),
-        ]
-        unused = np.where(self.mask, 0, moves)
+        arrows = [Arrows("ours", ends[self.mask]), Arrows("soft", ends[~self.mask])]
+        nobody = np.full_like(self.detected, np.nan)
+        keys = People("used", "ours", nobody), People("not used", "soft", nobody)
         words = (
             "From its token each joint gets two numbers: how far it should move in x and in y. "
-            f"Hidden joints are moved by {moves[self.mask].mean():.1f} px on average. PORT has a "
-            f"wish for the others, too, which is not used: at most {unused.max():.1f} px, for "
-            f"{kin.joints[unused.argmax()]}. (SE: a gate for every column.)"
+            f"Hidden joints are moved by {moves[self.mask].mean():.1f} px on average. The "
+            "offsets of the others are not used. (SE: a gate for every column.)"
         )
         bars = [Bar(kin.joints[j], moves[j], "ours") for j in np.flatnonzero(self.mask)]
         panels = [
-            self.picture("the offsets", self.real, self.said(small=True), arrows=arrows, wide=1.3),
+            self.picture("the offsets", self.real, self.said(small=True), *keys, arrows=arrows),
             Bars("how far hidden joints are moved, px", "px", bars),
         ]
         equation = (
@@ -334,30 +357,6 @@ class Told:
         )
         title = f"PORT: {pairs[0][0]:.1f} → {pairs[0][1]:.1f} px"
         return Step(title, words, box, panels, equation)
-
-
-# --- an exercise in the explorer ------------------------------------------------------------------
-
-
-class Switch(NamedTuple):
-    """One joint hidden or shown against delta. before, after: mean error of the whole pose, px."""
-
-    joint: str
-    before: float
-    after: float
-
-
-def error_of(index: int, delta: float) -> Callable[[Mapping, Refined], float]:
-    """The score of an exercise in the explorer: mean error of all joints of a pose, px; NaN for
-    other poses, another delta, and where nobody knows the truth.
-    """
-
-    def measure(state: Mapping, found: Refined) -> float:
-        if found.truth is None or (state["pose"], state["delta"]) != (index, delta):
-            return float("nan")
-        return float(far(found.refined, found.truth).mean())
-
-    return measure
 
 
 # --- the explorer ---------------------------------------------------------------------------------
@@ -449,18 +448,6 @@ class PortExplorer(Compared):
         row = self.detections.select([state["pose"]])
         return row, self.refiner.mask(row, float(state["delta"]))
 
-    def best_switch(self) -> Switch:
-        """Of all joints of the pose as it is shown the one whose turning over lowers the mean error
-        most. It takes a truth.
-        """
-        row, below = self.below(self.state)
-        masks = np.concatenate((below, below ^ np.eye(len(self.kin), dtype=bool)))
-        refined = self.refiner.refine(row.select([0] * len(masks)), mask=masks)
-        truth = self.truth.xy_frame[[self.state["pose"]] * len(masks)]
-        before, *after = joint_distances(refined.xy_frame, truth).mean(1).tolist()
-        best = int(np.argmin(after))
-        return Switch(self.kin.joints[best], before, after[best])
-
     def placed(self, index: int) -> dict:
         """Where the attention view shows the joints: on the picture where there is one."""
         xy = self.detections.xy_frame[index]
@@ -471,44 +458,48 @@ class PortExplorer(Compared):
 
     def draw(self, state: Mapping, found: Refined) -> Tabs:
         marks = np.where(found.mask, HIDDEN, VISIBLE)
+        moved = np.where(found.mask[:, None], found.refined, np.nan)
         people = [
             People("detector", "detector", found.detected, marks),
-            People("refined", "ours", found.refined),
+            People("refined", "ours", moved, small=True),
         ]
         if found.truth is not None:
-            people.insert(0, People("truth", "truth", found.truth))
+            people.insert(0, People("truth", "truth", found.truth, small=True))
         frames = () if self.shown is None else (self.shown[state["pose"]],)
-        everybody = [each.xy for each in people]
+        ends = np.column_stack((found.detected, found.refined, np.full(len(moved), 1.6)))
         hand = Picture(
-            f"click a joint: {self.word} or not",
+            f"click a joint: {self.word} (✕) or believed",
             frames,
             people,
-            arrows=[Arrows("ours", moved(found))],
-            box=around(*everybody, pad=0.15),
+            arrows=[Arrows("ours", ends[found.mask])],
+            box=around(*(each.xy for each in people), pad=0.06),
             click=Click("hidden", "toggle"),
-            wide=1.3,
+            notes=() if frames else named(found.detected, self.kin),
+            wide=2.1,
         )
-        title = f"confidence; delta {state['delta']:.2f}; ✕ {self.word}"
-        return {"pose": [[hand, self.sure(title, found), self.errors(state, found)]]}
+        bars = self.bars(
+            f"confidence; delta {state['delta']:.2f}",
+            "",
+            found.confidence,
+            np.where(found.mask, "hidden", "detector").tolist(),
+            np.where(found.mask, "✕", "").tolist(),
+            range=(0.0, 1.0),
+            click=Click("hidden", "toggle"),
+        )
+        return {"pose": [[hand, bars, self.errors(found)]]}
 
-    def sure(self, title: str, found: Refined) -> Bars:
-        """Confidence of every joint; a cross: hidden from PORT."""
-        roles = np.where(found.mask, "hidden", "detector").tolist()
-        marks = np.where(found.mask, "✕", "").tolist()
-        look = {"range": (0.0, 1.0), "click": Click("hidden", "toggle")}
-        return self.bars(title, "", found.confidence, roles, marks, **look)
-
-    def errors(self, state: Mapping, found: Refined) -> Bars:
-        """What PORT changes at every joint, px: of the error; without a truth, of the place."""
-        if found.truth is None:
-            return self.bars("moved by PORT, px", "px", far(found.refined, found.detected))
-        before = far(found.detected, found.truth)
-        change = far(found.refined, found.truth) - before
-        row, below = self.below({**state, "delta": self.declared["delta"].value})
-        first = far(self.refiner.refine(row, mask=below).xy_frame[0], found.truth) - before
-        top = float(np.nanmax(np.abs([1, *change, *first])))  # both sides: 0 stays where it is
-        title = "change of error, px (below 0 is better)"
-        return self.bars(title, "px", change, range=(-top, top), wide=1.3)
+    def errors(self, found: Refined) -> Bars:
+        """What PORT changes at every joint, px: of the error; without a truth, of the place. Names
+        are short: those of the bars beside them stand in the same lines.
+        """
+        change, title, look = far(found.refined, found.detected), "moved by PORT, px", {}
+        if found.truth is not None:
+            before = far(found.detected, found.truth)
+            change = far(found.refined, found.truth) - before
+            top = float(np.nanmax(np.abs([1, *change])))  # both sides: 0 stays where it is
+            title, look = "error change, px (<0 better)", {"range": (-top, top)}
+        short = [re.sub("([a-z])[a-z]*_?", r"\1", name) for name in self.kin.joints]
+        return Bars(title, "px", list(map(Bar, short, change.tolist(), repeat("ours"))), **look)
 
     def say(self, state: Mapping, found: Refined) -> str:
         hidden = int(found.mask.sum())
@@ -518,18 +509,16 @@ class PortExplorer(Compared):
                 f"{far(found.refined, found.detected).max():.1f} px at most; your changes move its "
                 f"answer by {far(found.refined, found.plain).mean():.2f} px on average."
             )
-        if self.shown is not None:
-            before, after = (far(xy, found.truth).mean() for xy in (found.detected, found.refined))
-            return f"Doubted joints: {hidden}. Mean error of all joints {step(before, after)}."
         poses = found.detected, found.refined, found.plain
         given, mean, own = (far(xy, found.truth).mean() for xy in poses)
         names = [
-            self.kin.joints[j] + (" hidden", " shown")[not found.mask[j]] for j in state["hidden"]
+            self.kin.joints[j] + (" hidden", " believed")[not found.mask[j]]
+            for j in state["hidden"]
         ]
         what = f"{' and '.join(names)} by your click" if names else "your switches"
         yours = f"; {what}: {mean - own:+z.2f} px"
         return (
-            f"{hidden} joints hidden: mean error of the hand {mean:.2f} px, the detector's "
+            f"{hidden} joints {self.word}: mean error of all joints {mean:.2f} px, the detector's "
             f"{given:.2f}{yours * bool(mean != own)}."
         )
 
@@ -547,12 +536,6 @@ class PortExplorer(Compared):
         alone = not state["hidden"] or state["delta"] == own
         self.stores_attention = alone and state["pose"] == self.first
         return super().recompute_at(state)
-
-
-def moved(found: Refined) -> Float[np.ndarray, "n 5"]:
-    """Arrows from hidden joints to where PORT puts them."""
-    ends = np.concatenate((found.detected, found.refined), 1)[found.mask]
-    return np.column_stack((ends, np.full(len(ends), 1.6)))
 
 
 # --- a metric that can be cheated -----------------------------------------------------------------
