@@ -210,7 +210,7 @@ class Told:
     def picture(self, box: str) -> Step:
         words = (
             f"In the ring is the {self.joint} of the outlined person. Can you see it? A label "
-            "says where the joint is, and whether it is seen."
+            "says where it is, and whether it is seen."
         )
         whole = self.whole("the whole frame")
         close = self.shown("this person", frame=self.outlined)
@@ -415,7 +415,7 @@ class Labels(Explorer):
                 bars.append(Bar(f"{one.name}: {kind} {ends} %", now - before, _KINDS[kind]))
         top = np.nanmax([5.0, *(abs(bar.value) for bar in bars)])
         title = f"PCK@{PCK_THRESHOLD:g} of this frame, mean over joints, before → now; "
-        return Bars(f"{title}bars: the change in points", "points", bars, range=(-top, top))
+        return Bars(f"{title}bars: change in points", "points", bars, range=(-top, top))
 
     def newly(self, found: Painted) -> list[str]:
         """Names of joints that the patch hides."""
