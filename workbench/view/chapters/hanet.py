@@ -152,7 +152,7 @@ def jerks(xy: Float[np.ndarray, "t k d"]) -> Float[np.ndarray, "t"]:
 
 def listening(lines: Sequence[Line], more: str = "", **look) -> Lines:
     """A dot a read frame: the acceleration of its input, and the attention that it gets."""
-    x = "acceleration of the input, px/frame², mean of all joints"
+    x = "mean acceleration of the input, px/frame²"
     return Lines(f"one dot a read frame{more}", x, "attention, %", lines, **look)
 
 
@@ -401,9 +401,9 @@ class Told:
         third = len(read) // 3
         calm = np.argsort(jerk)
         words = (
-            "Frames ask frames: what is read there is mixed by attention, a share of each read "
+            "What is read in the frames is mixed by attention, a share of each read "
             f"frame (dots). HANet sees no error, only motion: the {third} of {len(read)} read "
-            f"frames with most acceleration (shaded at the right) get "
+            f"frames with most acceleration (shaded) get "
             f"{gets[calm[-third:]].sum():.0f} %, the {third} with least "
             f"{gets[calm[:third]].sum():.0f} %; all alike: {100 * third / len(read):.0f} %."
         )
