@@ -21,6 +21,7 @@ from workbench.exploration import own as own_data
 from workbench.exploration import windows_of
 from workbench.models import build
 from workbench.predict import PoseEstimator
+from workbench.predict.masked import OWN, placed, rescue
 from workbench.recipes import vissimcc as recipe
 from workbench.recipes.measures import person_oks
 from workbench.records import Clip, Pose, Track, Video
@@ -140,7 +141,7 @@ def test_answers_come_back_to_their_pictures(estimators, windows):
         np.zeros((3, 4)),
         images=("a", "a", "b"),
     )
-    found = vissimcc.placed(inside, batch["affine"].numpy(), truth)
+    found = placed(inside, batch["affine"].numpy(), truth)
     a = windows.sample(1).affine
     np.testing.assert_allclose(
         found.xy_frame[1] @ a[:, :2].T + a[:, 2], inside.xy_crop[1], atol=1e-3
@@ -447,35 +448,52 @@ def test_two_switches_give_four_answers(estimators, windows):
     aware, naive = estimators
     crops, flags = crops_of(windows), windows.batch(range(3))["visibility"][:, 0].numpy()
     maps = {e.name: vissimcc.feature_maps(e, crops) for e in estimators}
-    told = {f"{i}": vissimcc.Told.of(aware, naive, windows, maps, i) for i in (0, 1)}
-    shown = vissimcc.Switches(told)
+    told = [vissimcc.Told.of(aware, naive, windows, maps, i) for i in range(3)]
+    people, four = [2, 0, 1], [*vissimcc.WHICH.values()]
+    oks = {name: np.array([50.0, 40.0, 60.0]) + 3 * i for i, name in enumerate(four)}
+    oks[vissimcc.AWARE] = np.array([45.0, 45.0, 73.0])
+    means = {name: (float(i), f"{i - 1:.1f} to {i + 2:.1f}") for i, name in enumerate(four)}
+    shown = vissimcc.Switches(told.__getitem__, people, oks, means, aware.skeleton)
     truth, use = windows.sample(1).xy_crop[0], flags[1] > 0
     mask = vissimcc.look_inside(aware, maps["aware"][[1]]).mask
     turned = torch.from_numpy(mask)
     px = {}
-    for trained in (False, True):
+    for at, (trained, used) in enumerate(vissimcc.WHICH):
         estimator = aware if trained else naive
-        own = maps[estimator.name][[1]]
-        for used in (False, True):
-            values = turned if used else torch.ones_like(turned)
-            edit = {vissimcc.MASK: lambda _, values=values: values}
-            expected = vissimcc.look_inside(estimator, own, edit=edit).xy_crop[0]
-            shown.choose(person="1", **{vissimcc.TRAINED: trained, vissimcc.USED: used})
-            picture, bars = shown.draw(shown.state, told["1"])["switches"][0]
-            np.testing.assert_allclose(picture.people[1].xy, expected, atol=1e-5)
-            px[trained, used] = np.linalg.norm(expected - truth, axis=1)[use].mean()
-            (marked,) = (bar for bar in bars.bars if bar.mark)
-            assert marked.value == pytest.approx(px[trained, used], rel=1e-5)
-            with_, on = ("without", "with")[trained], ("off", "on")[used]
-            assert marked.label == f"trained {with_}, mask {on}" and marked.role != "soft"
-            change = px[trained, used] - px[False, False]
-            assert f"Mean error {px[trained, used]:.1f} px;" in shown.verdict
-            against = f"Against both switches off: {change:+.1f} px." in shown.verdict
-            assert against == (trained or used)
+        values = turned if used else torch.ones_like(turned)
+        edit = {vissimcc.MASK: lambda _, values=values: values}
+        expected = vissimcc.look_inside(estimator, maps[estimator.name][[1]], edit=edit).xy_crop[0]
+        shown.choose(**{vissimcc.TRAINED: trained, vissimcc.USED: used, vissimcc.PLACE: 3})
+        (*pictures, bars), (strip,) = shown.draw(shown.state, told[1])["switches"]
+        np.testing.assert_allclose(pictures[at].people[1].xy, expected, atol=1e-5)
+        assert [picture.title.startswith("▸") for picture in pictures] == [
+            i == at for i in range(4)
+        ]
+        px[trained, used] = np.linalg.norm(expected - truth, axis=1)[use].mean()
+        assert bars.bars[at].value == pytest.approx(px[trained, used], rel=1e-5)
+        assert [bool(bar.mark) for bar in bars.bars] == [i == at for i in range(4)]
+        with_, on = ("without", "with")[trained], ("off", "on")[used]
+        assert bars.bars[at].label == f"{with_}, mask {on}" and bars.bars[at].role != "soft"
+        change = px[trained, used] - px[False, False]
+        assert f"This person: {px[trained, used]:.1f} px" in shown.verdict
+        against = f"({change:+.1f} against both" in shown.verdict
+        assert against == (trained or used)
+        assert (f"{at:+.1f} points of OKS [{at - 1:.1f} to {at + 2:.1f}]" in shown.verdict) == bool(
+            at
+        )
+        _, dots, about = (arrows.ends for arrows in strip.arrows)
+        size = (strip.box[2] - strip.box[0]) / 120
+        changes = oks[four[at]] - oks[vissimcc.NAIVE]
+        np.testing.assert_allclose(dots[:, 0], changes, atol=size)
+        assert len({(x, y) for x, y, *_ in dots.tolist()}) == 3, "nobody lies on anybody"
+        np.testing.assert_allclose(about[:, [0, 2]], [[at, at - 1], [at, at + 2]])
+        assert strip.notes[0]["at"] == dots[2, :2].tolist()
     gains = [px[False, False] - px[key] for key in ((True, False), (False, True), (True, True))]
-    assert told["1"].gains() == pytest.approx(gains, rel=1e-4)
-    stored = [answer["state"] for answer in shown.kept()["values"]["stored"]]
-    assert len(stored) == 8 and len({json.dumps(state) for state in stored}) == 8
+    assert told[1].gains() == pytest.approx(gains, rel=1e-4)
+    stored = shown.kept()["values"]["stored"]
+    states = [answer["state"] for answer in stored]
+    assert len(states) == 12 and len({json.dumps(state) for state in states}) == 12
+    assert not any("pictures" in answer for answer in stored), "a page has each picture once"
 
 
 def test_a_rescue_is_the_best_single_switch_of_another_joint(estimators, windows):
@@ -483,7 +501,7 @@ def test_a_rescue_is_the_best_single_switch_of_another_joint(estimators, windows
     maps = vissimcc.feature_maps(aware, crops_of(windows)[[0]])
     window = windows.sample(0)
     truth = np.where(window.visibility[0][:, None] > 0, window.xy_crop[0], np.nan)
-    found = vissimcc.rescue(aware, maps, truth, window.visibility[0])
+    found = rescue(aware, maps, truth, window.visibility[0])
     explorer = vissimcc.VisSimCCExplorer(*estimators, windows)
     now = explorer.compute(explorer.state)
     off = np.array(
@@ -491,7 +509,7 @@ def test_a_rescue_is_the_best_single_switch_of_another_joint(estimators, windows
     )
     by_labels = far_of(explorer.compute({**explorer.state, "mask": vissimcc.LABELS}))
     gain = far_of(now) - np.maximum(off, by_labels)
-    gain[off + vissimcc.OWN >= np.diagonal(off)] -= 1e3
+    gain[off + OWN >= np.diagonal(off)] -= 1e3
     gain[(window.visibility[0] != 1) | ~now.passes] -= 2e3  # hidden, and let through: to be masked
     switch, joint = np.unravel_index(np.nanargmax(gain), gain.shape)
     names = aware.skeleton.joints
@@ -528,7 +546,7 @@ def test_with_shipped_weights_the_first_case_wins_and_the_second_loses_by_the_ru
     maps = {e.name: vissimcc.feature_maps(e, crops) for e in (aware, naive)}
     inside = {e.name: vissimcc.look_inside(e, maps[e.name]) for e in (aware, naive)}
     oks = {
-        name: 100 * person_oks(vissimcc.placed(inside[e.name], affine, truth), truth)
+        name: 100 * person_oks(placed(inside[e.name], affine, truth), truth)
         for name, e in ((vissimcc.NAIVE, naive), (vissimcc.AWARE, aware))
     }
     gain, hidden = oks[vissimcc.AWARE] - oks[vissimcc.NAIVE], (truth.visibility == 1).sum(1)
@@ -552,7 +570,7 @@ def test_with_shipped_weights_the_first_case_wins_and_the_second_loses_by_the_ru
     for person in np.flatnonzero(many).tolist():
         flags, xy = test.sample(person).visibility[0], test.sample(person).xy_crop[0]
         real = np.where(flags[:, None] > 0, xy, np.nan)
-        found.append(vissimcc.rescue(aware, maps[aware.name][[person]], real, flags))
+        found.append(rescue(aware, maps[aware.name][[person]], real, flags))
     best = max(found, key=lambda each: each.before - max(each.after, each.labels))
     assert (
         max(best.after, best.labels) + 10 < best.before

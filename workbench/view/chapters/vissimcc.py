@@ -18,15 +18,13 @@ from torch import Tensor
 from ... import geometry
 from ...data.windows import Window, Windows, normalised
 from ...errors import BadParameter
-from ...metrics import joint_distances
-from ...models.vissimcc import SOURCES
 from ...occlusion import cover
 from ...predict import PoseEstimator
-from ...records import Detections, Pose
+from ...predict.masked import MASK, Inside, Rescue, feature_maps, look_inside
 from ...skeletons import Skeleton
 from ...taps import without_heads
 from ..attention import Axis
-from ..estimates import Edits, occlusion_known
+from ..estimates import occlusion_known
 from ..explorer import (
     Compared,
     Control,
@@ -60,76 +58,6 @@ from ..steps import Case, Step, Stepper, extremes
 NAIVE, AWARE = "naive", "aware"
 
 
-# --- behind the backbone --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Inside:
-    """n people in one pass through a SimCC estimator, without the mirror image; px of the crop."""
-
-    xy_crop: Float[np.ndarray, "n k 2"]
-    confidence: Float[np.ndarray, "n k"]
-    x: Float[np.ndarray, "n k bins_x"]  # SimCC's distributions
-    y: Float[np.ndarray, "n k bins_y"]
-    probability: Float[np.ndarray, "n k"] | None = None  # VisNet's, of being visible
-    mask: Float[np.ndarray, "n k"] | None = None
-    # by block and head: row asks, column answers
-    attention: Float[np.ndarray, "n l h q k"] | None = None
-
-
-def feature_maps(
-    estimator: PoseEstimator, crops: Float[Tensor, "n 3 h w"]
-) -> Float[Tensor, "n k y x"]:
-    """One map a joint: all that the rest of the network ever sees of normalised crops. The slow
-    half of an estimate.
-    """
-    with torch.inference_mode():
-        return torch.cat(
-            [estimator.model.maps(part.to(estimator.device)) for part in crops.split(64)]
-        )
-
-
-def look_inside(
-    estimator: PoseEstimator,
-    maps: Float[Tensor, "n k y x"],
-    *,
-    visibility: Int[np.ndarray, "n k"] | None = None,
-    source: str | None = None,
-    edit: Edits | None = None,
-) -> Inside:
-    """Everything behind `feature_maps`, with what the taps said. visibility, source: as of
-    `VisibilityReasoning`, so that flags 2 and 1 with "truth" force a mask; edit: as in
-    `taps.record`. `BadParameter` for an estimator of heatmaps.
-    """
-    model = estimator.model
-    if model.config.output != "simcc":
-        raise BadParameter(
-            f"{estimator.name} answers with {model.config.output}s",
-            remedy="look into a SimCC estimator",
-        )
-    reasons = model.reasoning is not None
-    names = ["reasoning.mask", "reasoning.blocks.*.attention.map"] if reasons else []
-    flags = visibility
-    if flags is not None:
-        flags = torch.as_tensor(np.asarray(flags), device=maps.device)
-    found, taps = estimator.look(maps=maps, visibility=flags, source=source, names=names, edit=edit)
-    xy, confidence = model.decode(found)
-    parts = {"xy_crop": xy, "confidence": confidence, "x": found["x"], "y": found["y"]}
-    if reasons:
-        blocks = [taps[name] for name in taps if name.endswith("attention.map")]
-        parts |= {"mask": taps["reasoning.mask"], "attention": torch.stack(blocks, 1)}
-    if "visibility" in found:
-        parts["probability"] = found["visibility"]
-    return Inside(**{name: part.float().cpu().numpy() for name, part in parts.items()})
-
-
-def placed(inside: Inside, affine: Float[np.ndarray, "n 2 3"], truth: Pose) -> Detections:
-    """The answers in px of the pictures, in the order of the truth. affine: xy_frame -> xy_crop."""
-    to_frame = geometry.invert(np.asarray(affine, np.float64))
-    xy = geometry.apply(to_frame, inside.xy_crop.astype(np.float64))
-    return Detections(truth.skeleton, xy, inside.confidence, truth.boxes_xyxy, images=truth.images)
-
-
 def percent(probability: Float[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
     """Cut off after a digit, so that none below a half reads as one."""
     return np.floor(1000 * probability) / 10
@@ -138,9 +66,6 @@ def percent(probability: Float[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
 def rimmed(ends: Sequence | np.ndarray) -> list[Arrows]:
     """Arrows that are seen on every picture; ends: of `Arrows`."""
     return [Arrows("paper", np.add(ends, [0, 0, 0, 0, 3])), Arrows("ours", np.array(ends))]
-
-
-MASK = "reasoning.mask"
 
 
 # --- the trick in one screen ----------------------------------------------------------------------
@@ -249,6 +174,10 @@ class Told:
         px = self.px["all joints"]
         return tuple(px[NAIVE] - px[name] for name in (OFF, FORCED, AWARE))
 
+    @cached_property
+    def crop(self) -> UInt8[np.ndarray, "h w 3"]:
+        return self.window.crops[0]  # one array, so that a browser gets it once
+
     @property
     def hidden(self) -> Bool[np.ndarray, "k"]:
         return self.window.visibility[0] == 1
@@ -280,7 +209,7 @@ class Told:
         return People(name, "truth", xy, marks, small=small)
 
     def picture(self, title: str, *people: People, **look) -> Picture:
-        return Picture(title, [self.window.crops[0]], list(people), **look)
+        return Picture(title, [self.crop], list(people), **look)
 
     def map_of(self, j: int, title: str, times: float | int = 1) -> Picture:
         """A joint's map, on one scale for all features of the person."""
@@ -396,106 +325,108 @@ class Told:
 
 # --- two switches ---------------------------------------------------------------------------------
 
-TRAINED, USED = "trained with the mask", "mask in use"
+TRAINED, USED, PLACE = "trained with the mask", "mask in use", "person"
+PERSON = "this person"
 WHICH = dict(zip(product((False, True), repeat=2), (NAIVE, FORCED, OFF, AWARE)))
 
 
 class Switches(Explorer):
     """A network that learned with the mask or without, and the mask in use or not: four answers
-    for a person. told: by the names of the people.
+    for a person, and how each changes what many people get.
+
+    tell: of a person's number. people: their numbers, first whom the method harms most. oks:
+    percent of these people, by the names of the four. means: of the changes against both switches
+    off, mean and 95 % interval as text, by the same names.
     """
 
-    def __init__(self, told: Mapping[str, Told], **options):
-        self.told = told
-        kin = next(iter(told.values())).aware.skeleton
+    def __init__(
+        self,
+        tell: Callable[[int], Told],
+        people: Sequence[int],
+        oks: Mapping[str, Float[np.ndarray, "n"]],
+        means: Mapping[str, tuple[float, str]],
+        kin: Skeleton,
+        **options,
+    ):
+        self.tell, self.people, self.means = lru_cache(len(people))(tell), people, means
+        self.changes = {name: each - oks[NAIVE] for name, each in oks.items()}
         super().__init__(kin, **{"name": "vissimcc_switches", **options})
 
     def declare(self) -> list[Control]:
-        return [switch(TRAINED), switch(USED), choice("person", self.told)]
+        last = len(self.people)
+        place = number(PLACE, last, last, 1, label="person, by the gain of both")
+        return [switch(TRAINED), switch(USED), place]
 
     def compute(self, state: Mapping) -> Told:
-        return self.told[state["person"]]
+        return self.tell(self.people[state[PLACE] - 1])
 
     def draw(self, state: Mapping, found: Told) -> Tabs:
-        who = WHICH[state[TRAINED], state[USED]]
-        xy, real = found.four[who].xy_crop[0], found.window.xy_crop[0]
-        everywhere = (real[found.labelled], *(each.xy_crop[0] for each in found.four.values()))
-        role = "ours" if state[TRAINED] else "rival"
-        ends = [[*xy[found.j], *real[found.j], 3.0]]
-        picture = found.picture(
-            f"how far the {found.joint} is from its true place",
-            found.real("truth, ✕ hidden"),
-            People("answer", role, xy),
-            arrows=rimmed(ends),
-            box=around(*everywhere, pad=0.05),
+        for place in self.places:  # the same pictures with every answer: a page has them once
+            self._number(self.tell(self.people[place - 1]).crop)
+        chosen = WHICH[state[TRAINED], state[USED]]
+        real = found.window.xy_crop[0][found.labelled]
+        box = around(real, *(each.xy_crop[0] for each in found.four.values()), pad=0.05)
+        row, bars = [], []
+        for (trained, used), name in WHICH.items():
+            words = f"{('without', 'with')[trained]}, mask {('off', 'on')[used]}"
+            mark, role = "▸ " * (name == chosen), "ours" if trained else "rival"
+            truth, answer = ("", "answer") if used else ("truth, ✕ hidden", "")  # side by side
+            people = [found.real(truth), People(answer, role, found.four[name].xy_crop[0])]
+            row.append(found.picture(f"{mark}trained {words}", *people, box=box))
+            value = found.px["all joints"][name]
+            bars.append(Bar(words, value, role if mark else "soft", mark.strip()))
+        row.append(Bars("mean error, px (trained, mask)", "px", bars, wide=1.7))
+        return {"switches": [row, [self.strip(chosen, state[PLACE] - 1)]]}
+
+    def strip(self, name: str, one: int) -> Picture:
+        """A dot a person, in heaps of like changes; x: points of OKS."""
+        ends = np.concatenate([*self.changes.values()]) / 10
+        low, high = 10 * np.floor(ends.min()), 10 * np.ceil(ends.max())
+        size = (high - low) / 120  # of a heap
+        x = np.rint(self.changes[name] / size) * size
+        rank = np.array([(x[:i] == now).sum() for i, now in enumerate(x)])
+        y = -rank * size * min(1, 10 / max(rank.max(), 1))
+        mean, interval = self.means[name]
+        about = np.array(
+            [[mean, 2 * size, float(end), 2 * size, 3.0] for end in interval.split(" to ")]
         )
-        bars = [
-            Bar(
-                f"trained {('without', 'with')[trained]}, mask {('off', 'on')[used]}",
-                found.px["all joints"][name],
-                role if name == who else "soft",
-                "▸" * (name == who),
-            )
-            for (trained, used), name in WHICH.items()
-        ]
-        return {"switches": [[picture, Bars("mean error of all joints, px", "px", bars)]]}
+        zero = [[0.0, k * size, 0.0, k * size, 0.0] for k in range(-11, 3)]
+        dots = np.column_stack((x, y, x, y, np.full(len(x), 1.6)))
+        notes = [{"at": [x[one], y[one]], "words": "", "ring": 7, "role": "ink", "name": PERSON}]
+        scale = np.arange(low + 10, high, 10)
+        notes += [{"at": [at, 4.2 * size], "words": f"{at:+.0f}" if at else "0"} for at in scale]
+        notes.append({"at": [about[0, 2] - 8 * size, 2 * size], "words": "mean, 95 %"})
+        return Picture(
+            f"{len(x)} people: points of OKS against both switches off; right is better",
+            arrows=[Arrows("soft", np.array(zero)), Arrows("soft", dots), Arrows("ours", about)],
+            box=(low, -12 * size, high, 5.5 * size),
+            notes=notes,
+        )
 
     def say(self, state: Mapping, found: Told) -> str:
         who = WHICH[state[TRAINED], state[USED]]
         px, one = found.px["all joints"], found.px[found.joint]
-        said = f"Mean error {px[who]:.1f} px; the {found.joint} is {one[who]:.1f} px astray."
-        if who != NAIVE:
-            said += f" Against both switches off: {px[who] - px[NAIVE]:+.1f} px."
-        return said
+        said = f"{PERSON.capitalize()}: {px[who]:.1f} px"
+        if who == NAIVE:
+            return f"{said}; the {found.joint} is {one[who]:.1f} px astray."
+        mean, interval = self.means[who]
+        return (
+            f"{said} ({px[who] - px[NAIVE]:+.1f} against both switches off). "
+            f"{len(self.people)} people: {mean:+.1f} points of OKS [{interval}]."
+        )
+
+    @property
+    def places(self) -> list[int]:
+        """Of those whom a page answers for: evenly from the most harmed to the most helped."""
+        last = len(self.people)
+        return np.unique(np.linspace(1, last, min(last, 8)).round().astype(int)).tolist()
 
     def asks(self) -> Iterable[Mapping]:
-        for person, (trained, used) in product(self.told, WHICH):
-            yield {"person": person, TRAINED: trained, USED: used}
+        for place, (trained, used) in product(self.places, WHICH):
+            yield {PLACE: place, TRAINED: trained, USED: used}
 
 
 # --- an exercise in the explorer ------------------------------------------------------------------
-
-
-OWN = 0.5
-
-
-@dataclass(frozen=True)
-class Rescue:
-    """What a hidden joint's map that was let through did to another joint of a person. joint: who
-    is helped by masking; switched: whose mask is turned over; before, after: its distance from the
-    truth, px; labels: with the true labels as mask.
-    """
-
-    joint: str
-    switched: str
-    before: float
-    after: float
-    labels: float
-
-
-def rescue(
-    aware: PoseEstimator,
-    maps: Float[Tensor, "1 k y x"],
-    truth: Float[np.ndarray, "k 2"],
-    flags: Int[np.ndarray, "k"],
-) -> Rescue:
-    """The best mask of a single hidden joint that VisNet let through, by the gain of another one;
-    where there is any, one that helps by `OWN` px more than the joint's own mask. maps: of one
-    person, of `feature_maps`; truth: px of the crop, NaN where there is no label.
-    """
-    count = len(truth)
-    said, told = (look_inside(aware, maps, visibility=flags[None], source=s) for s in SOURCES[:2])
-    turned = np.where(np.eye(count, dtype=bool), said.mask != 1, said.mask == 1)
-    mask = torch.from_numpy(np.where(turned, 1, aware.model.config.hidden)).to(maps)
-    tried = look_inside(aware, maps.expand(count, -1, -1, -1), edit={MASK: lambda _: mask})
-    before, labels = (far(each.xy_crop[0], truth) for each in (said, told))
-    after = joint_distances(tried.xy_crop, np.repeat(truth[None], count, 0))
-    let = ((flags == 1) & (said.mask[0] == 1))[:, None]
-    likely = let * 2.0 + (after + OWN < after.diagonal())
-    gains = before - np.maximum(after, labels)
-    switch, j = np.unravel_index(np.nanargmax(gains + 1e3 * likely), after.shape)
-    names = aware.skeleton.joints
-    return Rescue(names[j], names[switch], *map(float, (before[j], after[switch, j], labels[j])))
 
 
 def distance_of(joint: str, kin: Skeleton, person: int) -> Callable[[Mapping, Answered], float]:
