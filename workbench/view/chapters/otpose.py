@@ -7,22 +7,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
-from ... import geometry
 from ...data.windows import Window, Windows, normalised
 from ...errors import BadParameter
 from ...models.otpose import FLOWS, N_FEATURES
 from ...occlusion import cover
 from ...predict import ClipEstimator
-from ...taps import swapped, tap_table, uniform, without_heads
+from ...predict.borrowed import KEY, degraded, heard, readings, true_places
+from ...taps import tap_table, uniform, without_heads
 from .. import steps
 from ..attention import Axis
 from ..estimates import MEAN, SINGLE, Edits, Inside, looked, occlusion_known, peaks
@@ -45,20 +44,10 @@ from ..steps import Case, Step, Stepper
 
 FINAL = "OTPose"
 FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
-KEY = 2  # of the five frames
 MAPS = ("flow", "mask", "psi", "phi", "out")  # taps that are a map of every joint
 
 
 # --- what the network does ------------------------------------------------------------------------
-
-
-def rough_heatmaps(estimator: ClipEstimator, windows: Windows) -> Float[Tensor, "n 5 k h w"]:
-    """What the single-frame estimator sees in all five frames of everybody: all that the rest of
-    the network ever sees.
-    """
-    with torch.inference_mode():
-        parts = np.array_split(np.arange(len(windows)), -(-len(windows) // 16))
-        return torch.cat([estimator.rough(windows.batch(part)["images"]) for part in parts])
 
 
 def look_inside(
@@ -76,30 +65,6 @@ def look_inside(
     names = [n for n in tap_table(model) if not n.startswith("maps.")] if names is None else names
     distance = None if distance is None else distance.expand(len(rough), -1)
     return looked(estimator, names, edit, heatmaps=rough, distance=distance)
-
-
-def degraded(
-    rough: Float[Tensor, "n 5 k h w"], strength: int | float, *, frames: Sequence[int] = range(5)
-) -> Float[Tensor, "n 5 k h w"]:
-    """Heatmaps as of a worse estimator: blurred (sigma 2 px) and dimmed (to a tenth) by 0 ... 1."""
-    if not strength:
-        return rough
-    at = list(frames)
-    weak = gaussian_blur(rough[:, at].flatten(0, 1), [13, 13], [2 * strength] * 2)
-    out = rough.clone()
-    out[:, at] = (1 - 0.9 * strength) * weak.unflatten(0, (-1, len(at)))
-    return out
-
-
-def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Edits:
-    """An edit that takes one of the eight features of all joints from the person `step` rows
-    before. Eq. 2 would make masks of the other's flows: they are kept as `taps` have them.
-    """
-    edits = {feature: swapped(step)}
-    if feature.startswith("flow."):
-        mask = feature.replace("flow", "mask")
-        edits[mask] = lambda x: torch.as_tensor(taps[mask], device=x.device)
-    return edits
 
 
 # --- attention and refinement ---------------------------------------------------------------------
@@ -131,22 +96,6 @@ def attention_maps(
     }
 
 
-def readings(
-    inside: Inside, joint: int, dilations: Sequence[int], to_crop: Float[np.ndarray, "2 3"]
-) -> Float[np.ndarray, "d 9 5"]:
-    """Where the refinement of the first person reads a joint's map around its answer: the nine
-    places of a plain convolution (x, y), those that are read instead (x, y), px of the crop, and
-    the modulation that they are weighed by.
-    """
-    parts = (inside.taps[f"refine.{name}"][0, :, joint] for name in ("offsets", "modulation"))
-    y, x = np.unravel_index(inside.heatmaps[0, joint].argmax(), inside.heatmaps.shape[2:])
-    offsets, modulation = (part[..., y, x] for part in parts)  # (dy, dx) heatmap px
-    side = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(9, 2)
-    plain = (x, y) + np.array(dilations)[:, None, None] * side
-    ends = [at @ to_crop[:, :2].T + to_crop[:, 2] for at in (plain, plain + offsets[..., ::-1])]
-    return np.concatenate((*ends, modulation[..., None]), -1)
-
-
 # --- the trick in one screen ----------------------------------------------------------------------
 
 PIPELINE = ("five heatmaps", "sums and masks", "transformers", "reading and answer")
@@ -162,13 +111,6 @@ def answered(estimator: ClipEstimator, rough: Float[Tensor, "n 5 k h w"]) -> Ans
         MEAN: peaks(estimator, rough.mean(1)),
         FINAL: np.concatenate(parts),
     }
-
-
-def true_places(windows: Windows) -> tuple[Float[np.ndarray, "n k 2"], Int[np.ndarray, "n k"]]:
-    """Of the key frames, px of the crop, NaN without a label; and the flags."""
-    truth = windows.poses()
-    xy = geometry.apply(windows.affines(), truth.xy_frame).astype(np.float32)
-    return np.where(truth.labelled[..., None], xy, np.nan), truth.visibility
 
 
 def extremes(
@@ -250,6 +192,10 @@ class Told:
         told = (self.maps, self.flows, self.transformers, self.answer)
         return [tell(box) for tell, box in zip(told, PIPELINE)]
 
+    @cached_property
+    def crops(self) -> list[UInt8[np.ndarray, "h w 3"]]:
+        return list(self.window.crops)  # the same arrays, so that a browser gets them once
+
     @property
     def joint(self) -> str:
         return self.estimator.skeleton.joints[self.j].replace("_", " ")
@@ -291,6 +237,12 @@ class Told:
         corner = corner.clip(-0.5, np.array((w, h)) - 0.5 - side)
         return (*corner.tolist(), *(corner + side).tolist())
 
+    def fan(self, inside: Inside) -> Float[np.ndarray, "9 5"]:
+        """`readings` of the middle dilation."""
+        model, dilations = self.estimator.model, self.estimator.model.config.dilations
+        reads = readings(inside, self.j, dilations, model.to_crop.cpu().numpy())
+        return reads[len(dilations) // 2]
+
     def dot(self, name: str, role: str, xy: Float[np.ndarray, "*p k 2"]) -> People:
         """One joint alone."""
         own = (np.arange(xy.shape[-2]) == self.j)[:, None]
@@ -300,14 +252,23 @@ class Told:
         self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY, top: float = 0.0, **look
     ) -> Picture:
         """A map over the crop of a frame, from 0 to top, or to its highest value, and where the
-        joint is in this frame and in the key frame.
+        joint is in this frame and in the key frame. Of a box, what lies in it is sent alone.
         """
-        to_crop = self.estimator.model.to_crop.cpu().numpy()
-        heat = Heat(values, to_crop, "", 0.0, float(f"{top or values.max():.2g}") or 1.0)
+        model = self.estimator.model
+        to_crop = model.to_crop.cpu().numpy().copy()
+        low, high = np.reshape(look.get("box", (0, 0, *model.config.size)), (2, 2))
+        top = float(f"{top or values.max():.2g}") or 1.0
+        scale = to_crop.diagonal()
+        free = 8  # cells more: a browser smooths no smaller maps
+        x, y = (np.floor((low - to_crop[:, 2]) / scale).astype(int) - free).clip(0)
+        end_x, end_y = np.ceil((high - to_crop[:, 2]) / scale).astype(int) + free
+        to_crop[:, 2] += scale * (x, y)
+        heat = Heat(values[y:end_y, x:end_x], to_crop, "", 0.0, top)
         dots = [self.dot("truth", "truth", self.around[t, 0]), *look.pop("dots", ())]
         if t != KEY:
             dots.insert(0, self.dot("its place in t", "soft", self.truth))
-        return Picture(title, [self.window.crops[t]], dots, heat=heat, **look)
+        seen = [one for one in dots if ((low <= one.xy) & (one.xy <= high)).all(-1).any()]
+        return Picture(title, [self.crops[t]], seen, heat=heat, **look)
 
     def maps(self, box: str) -> Step:
         values = self.rough[:, self.j]
@@ -320,14 +281,14 @@ class Told:
         joint = self.joint
         words = (
             f"The {joint} is hidden in frame t. The single frame draws a map of it in each "
-            "frame, all on one scale. In a sum one place counts, and weak hills there, too: where "
-            "the joint is in t (grey dot; in t the truth). The titles say how high each map is "
-            "here, and which joint of its own frame is nearest to its top."
+            "frame, all on one scale. Adding works place by place. So look at one place in all "
+            "five frames: where the joint is in t (grey dot; in t the truth). Each title says how "
+            "high that frame's map is there, and on which joint its top lies."
         )
         equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
-        high = sorted(sorted((0, 1, 3, 4), key=lambda t: -there[t])[:2])
-        high = " and ".join(FRAMES[t] for t in high)
-        title = f"Frame t misses it; of the others, {high} are highest at its place"
+        high = [t for t, who in enumerate(whose) if who == joint and there[t] > there[KEY]]
+        high = " and ".join(FRAMES[t] for t in high) or "no other frame"
+        title = f"Frame t misses it; only {high} tops at the {joint} and is higher here than t"
         if whose[KEY] == joint:
             wrong = sum(who != joint for who in whose)
             title = f"Frame t hits it; {wrong} of 4 others are highest at another joint"
@@ -360,11 +321,9 @@ class Told:
         bars = [Bar(*bar) for bar in zip(names, (100 * shares).tolist(), ["ours"] * len(names))]
         rough = torch.from_numpy(self.rough)[None].to(self.estimator.device)
         alike = look_inside(self.estimator, rough, (), edit={"branch.*.map": uniform()})
-        model = self.estimator.model
-        dilations = model.config.dilations
-        reads = readings(self.inside, self.j, dilations, model.to_crop.cpu().numpy())
-        fan = reads[len(dilations) // 2]
-        where = {"box": self.near(fan[:, 2:4], self.xy[FINAL][self.j]), "wide": 1.4}
+        fan = self.fan(self.inside)
+        ends = fan[:, :4].reshape(-1, 2)
+        where = {"box": around(ends, self.truth[self.j], self.xy[FINAL][self.j]), "wide": 1.4}
         dots = [self.dot(FINAL, "ours", self.xy[FINAL])]
         panels = [
             Bars(f"whom the {self.joint} listens to, %", "%", bars, wide=1.2),
@@ -373,7 +332,7 @@ class Told:
                 self.inside.taps["flow.total"][0, self.j],
                 **where,
                 dots=dots,
-                arrows=[drawn(fan)],
+                arrows=drawn(fan),
             ),
         ]
         single, mean, ours = (self.away(self.xy[who]) for who in (SINGLE, MEAN, FINAL))
@@ -383,7 +342,8 @@ class Told:
             "A token is one map of one joint, so joints ask joints, in past and future: the "
             f"{self.joint} listens most to the {names[int(shares.argmax())].replace('_', ' ')} "
             f"({shares.max():.0%}). What comes out is no picture of the joint: it moves the nine "
-            "places where the sums are read (arrows; a thick one counts more). In this case "
+            "places where the sums are read (grey dots) along arrows; a thick one counts more. "
+            "In this case "
             f"attention all alike gives {same:.1f} instead of {ours:.1f} px, adding up frames "
             f"{mean:.1f} instead of {single:.1f}: {more} matters more."
         )
@@ -416,21 +376,11 @@ class Told:
         return Step(title, words, box, panels, equation)
 
 
-def drawn(reads: Float[np.ndarray, "9 5"]) -> Arrows:
-    """Of `readings`: the thicker, the more a place counts."""
-    return Arrows("ours", reads * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8), "read instead")
-
-
-def heard(
-    maps: Mapping[str, Float[np.ndarray, "layer head c c"]], joint: int
-) -> Float[np.ndarray, "k"]:
-    """Shares of the attention that a joint's features give to each joint's, in the last layer, mean
-    of branches and heads. maps: of `attention_maps`.
-    """
-    mean = np.mean([branch[-1].mean(0) for branch in maps.values()], 0)
-    k = len(mean) // N_FEATURES
-    folded = mean.reshape(k, N_FEATURES, k, N_FEATURES)
-    return folded[joint].sum(-1).mean(0)
+def drawn(reads: Float[np.ndarray, "9 5"]) -> list[Arrows]:
+    """Of `readings`: where they start, and arrows, the thicker the more a place counts."""
+    starts = np.column_stack((reads[:, :2], reads[:, :2], np.full(len(reads), 2.0)))
+    wide = 1 + 4 * reads[:, 4:] / max(reads[:, 4].max(), 1e-9)
+    return [Arrows("ours", np.hstack((reads[:, :4], wide)), "read instead"), Arrows("soft", starts)]
 
 
 # --- the adding machine ---------------------------------------------------------------------------
@@ -445,15 +395,20 @@ class Added:
 
 
 class AddingMachine(Explorer):
-    """Frames switched on and off: where the sum of a joint's heatmaps is highest, and where OTPose
-    sees the joint with these maps alone. Pictures are enlarged about the joint, and brighter.
+    """Frames switched on and off: where the sum of a joint's heatmaps is highest, and, with all
+    five, where OTPose sees the joint. Pictures are enlarged about the joint, and brighter.
     """
 
     def __init__(self, told: Told, **options):
         self.told = told
         self.crops = [(255 * (c / 255) ** 0.6).astype(np.uint8) for c in told.window.crops]
         spots = [told.highest(maps)[told.j] for maps in told.rough]
-        self.box = told.near(*spots, *(xy[told.j] for xy in told.xy.values()))
+        found = (xy[told.j] for xy in told.xy.values())
+        self.box = told.near(*spots, *told.around[:, 0, told.j], *found)
+        x0, y0, x1, y1 = np.rint(self.box).astype(int).clip(0)
+        self.whole = self.crops[KEY].copy()
+        self.whole[y0 : y1 + 1, x0 : x1 + 1][[0, -1]] = 255
+        self.whole[y0 : y1 + 1, x0 : x1 + 1][:, [0, -1]] = 255
         super().__init__(told.estimator.skeleton, **{"name": "adding", **options})
 
     def declare(self) -> list[Control]:
@@ -464,8 +419,9 @@ class AddingMachine(Explorer):
         maps = self.told.rough * on[:, None, None, None]
         total = maps.sum(0)
         given = torch.from_numpy(maps)[None].to(self.told.estimator.device)
-        ours = look_inside(self.told.estimator, given, ()).xy_crop[0]
-        found = {"their sum": self.told.highest(total), FINAL: ours}
+        found = {"their sum": self.told.highest(total)}
+        if on.all():  # it never learned with fewer
+            found[FINAL] = look_inside(self.told.estimator, given, ()).xy_crop[0]
         known = {who: xy if on.any() else np.full_like(xy, np.nan) for who, xy in found.items()}
         return Added(total[self.told.j], known)
 
@@ -480,31 +436,87 @@ class AddingMachine(Explorer):
             one = told.over(title, told.rough[t, told.j], t, top, box=self.box, dots=others)
             heat = one.heat if state[frame] else None
             row.append(replace(one, frames=[self.crops[t]], heat=heat))
-        fair = all(state[frame] for frame in FRAMES)
-        look = {"their sum": "rival"}
-        look |= {FINAL: "ours"} if fair else {f"{FINAL} (not fair here)": "soft"}
-        seen = dict(zip(look, found.xy.values()))
-        dots = [told.dot(who, look[who], xy) for who, xy in seen.items()]
+        look = {"their sum": "rival", FINAL: "ours"}
+        dots = [told.dot(who, look[who], xy) for who, xy in found.xy.items()]
         total = told.over("their sum, on t", found.total, dots=dots, box=self.box, wide=1.4)
-        off = {**seen, "single frame t": told.xy[SINGLE]}
+        off = {**found.xy, "single frame t": told.xy[SINGLE]}
         bars = [Bar(who, told.away(xy), look.get(who, "detector")) for who, xy in off.items()]
         ends = 0, told.estimator.model.config.size[0]  # one scale for every choice
         errors = Bars(f"{told.joint}, px off", "px", bars, range=ends, wide=1.6)
-        return {"": [row, [replace(total, frames=[self.crops[KEY]]), errors]]}
+        total = replace(total, frames=[self.crops[KEY]])
+        return {"": [row, [Picture("t, whole; box: enlarged", [self.whole]), total, errors]]}
 
     def say(self, state: Mapping, found: Added) -> str:
         on = [frame for frame in FRAMES if state[frame]]
         if not on:
             return "No frame is on: there is nothing to add up."
-        told, (spot, ours) = self.told, found.xy.values()
+        told, (spot, *ours) = self.told, found.xy.values()
         return (
             f"{' + '.join(on)}: the sum is highest {told.away(spot):.1f} px from the {told.joint} "
-            f"(nearest joint there: {told.whom(KEY, spot[told.j])}). OTPose, given the same maps: "
-            f"{told.away(ours):.1f} px."
-        )
+            f"(nearest joint there: {told.whom(KEY, spot[told.j])})."
+        ) + "".join(f" {FINAL}, given all five: {told.away(xy):.1f} px." for xy in ours)
 
     def asks(self) -> Iterable[Mapping]:
         return (dict(zip(FRAMES, on)) for on in product((True, False), repeat=len(FRAMES)))
+
+
+# --- the reading ----------------------------------------------------------------------------------
+
+SHIFT, ALIKE = "offsets", "attention alike"
+
+
+class Reading(Explorer):
+    """The places where the sum is read, moved by nothing up to the learned offsets, and attention
+    as it is or alike. told: by the names of the cases.
+    """
+
+    def __init__(self, told: Mapping[str, Told], **options):
+        self.told = told
+        kin = next(iter(told.values())).estimator.skeleton
+        super().__init__(kin, **{"name": "otpose_reading", **options})
+
+    def declare(self) -> list[Control]:
+        shift = number(SHIFT, 0.0, 1.0, step=0.25, label="offsets: 0 to learned")
+        return [shift, switch(ALIKE), choice("case", self.told)]
+
+    def compute(self, state: Mapping) -> Inside:
+        told = self.told[state["case"]]
+        rough = torch.from_numpy(told.rough)[None].to(told.estimator.device)
+        edit = {"refine.offsets": lambda x: state[SHIFT] * x}
+        edit |= {"branch.*.map": uniform()} if state[ALIKE] else {}
+        return look_inside(told.estimator, rough, ["flow.total", "refine.*"], edit=edit)
+
+    def draw(self, state: Mapping, found: Inside) -> Tabs:
+        for told in self.told.values():
+            self._number(told.crops[KEY])
+        told = self.told[state["case"]]
+        fan, near = (told.fan(each) for each in (found, told.inside))
+        box = around(near[:, :4].reshape(-1, 2), told.truth[told.j], told.xy[FINAL][told.j])
+        dots = [told.dot(FINAL, "ours", found.xy_crop[0])]
+        look = {"dots": dots, "box": box}
+        total, answer = (each[0, told.j] for each in (found.taps["flow.total"], found.heatmaps))
+        off = {**told.xy, "OTPose, learned": told.xy[FINAL], FINAL: found.xy_crop[0]}
+        roles = {SINGLE: "detector", MEAN: "rival", FINAL: "ours"}
+        bars = [Bar(who, told.away(xy), roles.get(who, "soft")) for who, xy in off.items()]
+        row = [
+            told.over("where the sum is read", total, arrows=drawn(fan), **look),
+            told.over("what is read: the answer P", answer, **look),
+            Bars(f"{told.joint}, px off", "px", bars),
+        ]
+        return {"": [row]}
+
+    def say(self, state: Mapping, found: Inside) -> str:
+        told = self.told[state["case"]]
+        mean, ours = (told.away(xy) for xy in (told.xy[MEAN], found.xy_crop[0]))
+        return (
+            f"The sum is highest {mean:.1f} px from the {told.joint}. Read with "
+            f"{state[SHIFT]:.0%} of the learned offsets{', attention alike' * state[ALIKE]}: "
+            f"{step(mean, ours)}."
+        )
+
+    def asks(self) -> Iterable[Mapping]:
+        for case, alike, i in product(self.told, (False, True), range(5)):
+            yield {"case": case, ALIKE: alike, SHIFT: i / 4}
 
 
 # --- explorer -------------------------------------------------------------------------------------
@@ -681,7 +693,7 @@ class OTPoseExplorer(Compared):
         seen = found.xy[FINAL][j]
         size = self.config.size[0] / 6
         for dilation, ends in zip(self.config.dilations, reads):
-            one = over("flow.total", f"{dilation} cells apart", [drawn(ends)])
+            one = over("flow.total", f"{dilation} cells apart", drawn(ends))
             shown = around(seen - size, seen + size, reads[..., 2:4], pad=0.05)
             offsets.append(replace(one, box=shown))
         return {
