@@ -16,6 +16,7 @@ from ..data.windows import Windows
 from ..metrics import joint_distances
 from ..models.stdpose import PATCH, STDPose
 from ..records import Detections
+from ..skeletons import Skeleton
 from ..taps import swapped
 from .estimate import Propagator, between_inputs
 
@@ -101,3 +102,25 @@ def errors(windows: Windows, found: Detections) -> Float[np.ndarray, "n k"]:
 def scales(windows: Windows) -> Float[np.ndarray, "n"]:
     """How many px of the crop a px of the picture is, by window."""
     return np.sqrt(np.abs(np.linalg.det(windows.affines()[..., :2])))
+
+
+def squares(
+    values: Float[np.ndarray, "token"], grid: tuple[int, int], side: int
+) -> Float[np.ndarray, "y x"]:
+    """Sums over every square of so many tokens a side, by its upper left one. grid: of
+    `token_grid`.
+    """
+    rows = np.reshape(values, grid[::-1])
+    return np.lib.stride_tricks.sliding_window_view(rows, (side, side)).sum((2, 3))
+
+
+def everywhere(away: Mapping[str, Float[np.ndarray, "n k"]], joint: str, skeleton: Skeleton) -> str:
+    """Everybody's mean error over all windows, each counted once, in words. away: who -> `errors`;
+    joint: one, or another word for all.
+    """
+    joints = [skeleton.index(joint)] if joint in skeleton.joints else slice(None)
+    means = []
+    for who, px in away.items():
+        rows = [row[np.isfinite(row)].mean() for row in px[:, joints] if np.isfinite(row).any()]
+        means.append(f"{who} {np.mean(rows):.1f} px")
+    return f"All {len(px)} windows: {', '.join(means)}."

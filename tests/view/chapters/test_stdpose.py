@@ -224,7 +224,7 @@ def player(carried):
 def test_what_is_in_sight(mask, look, player):
     assert in_sight(mask) == ["key frame", "k", "theta", "joint"]
     assert in_sight(look) == ["key frame", "joint", "size"]
-    assert in_sight(player) == ["frame", "gap T", "error of"]
+    assert in_sight(player) == ["frame", "gap T", "strong", "error of"]
 
 
 def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
@@ -245,15 +245,8 @@ def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
         assert (before.values != after.values).any()
 
 
-def test_k_and_theta_bend_curve_mask_and_answer(mask, propagator):
+def test_k_and_theta_change_mask_and_answer(mask, propagator):
     mask.choose(k=10.0, theta=0.1)
-    shipped, now, dots = panels(mask, "mask")["Eq. 3"].lines
-    np.testing.assert_allclose(now.y, 1 / (1 + np.exp(-10 * (np.abs(now.x) - 0.1))), atol=1e-6)
-    np.testing.assert_allclose(
-        shipped.y, 1 / (1 + np.exp(-TINY.k * (np.abs(shipped.x) - TINY.theta))), atol=1e-6
-    )
-    residual = mask._found.inside.taps["dam.residual"][0, :, mask.kin.index("left_wrist")]
-    np.testing.assert_allclose(np.abs(dots.x), np.abs(residual).max((1, 2)), rtol=1e-6)
     other = propagator.switched(k=10.0, theta=0.1)
     expected = view.look_inside(other, mask.gap.seen["trained"], ["dam.out"])
     np.testing.assert_array_equal(mask._found.inside.heatmaps, expected.heatmaps)
@@ -310,11 +303,8 @@ def test_gap_frame_person_and_labels(mask, propagator, sets):
     row = next(i for i, item in enumerate(sets[3].items.tolist()) if item == [0, 1, 1])
     right = view.look_inside(propagator, view.see(propagator, sets[3], [row]), ())
     np.testing.assert_allclose(mask._found.inside.heatmaps, right.heatmaps, atol=1e-5)
-    left = titled(panels(mask, "mask"), "left: frame 0, label told")
-    assert left.rim == [0] and left.people[0].role == "truth"
     mask.choose(told="the right one")
     assert np.abs(mask._found.inside.heatmaps - right.heatmaps).max() > 0
-    assert titled(panels(mask, "mask"), "left: frame 0, label not told").rim == []
 
 
 def test_gaps_without_the_first_person_are_not_offered(propagator, sets):
@@ -356,8 +346,7 @@ def test_what_is_looked_at_is_taken_away(look):
     np.testing.assert_allclose(np.ravel(looked.values), 100 * asked, atol=1e-4)
     assert looked.low == 0 and looked.high == pytest.approx(100 * asked.max(), rel=0.06)
     change = np.abs(look._found.inside.heatmaps - before.heatmaps).max()
-    still = (look._found.inside.xy_crop == before.xy_crop).all()
-    assert change > 0 and (f"differs by up to {change:.2g};" in look.verdict) == still
+    assert change > 0
 
 
 def test_the_maps_answer_to_hidden_places_and_heads(look):
@@ -389,14 +378,16 @@ def test_the_player_shows_labels_and_gaps(player, carried, clip):
     windows, poses = carried[3]
     assert list(player.now.given) == [0, 3, 6]
     row = panels(player, "stage")
-    assert list(row)[:4] == [view.LINE, view.FLOW, view.SINGLE, view.FINAL]
-    truth, line = row[view.LINE].people
-    assert (truth.role, line.role) == ("truth", "soft") and row[view.LINE].rim == (0, 3, 6)
+    picture, curve = row.values()
+    truth, *others, ours = picture.people
+    line = others[0]
+    assert [who.name for who in others] == list(view.RIVALS) and ours.name == view.FINAL
+    assert not ours.small and all(who.small for who in (truth, *others))
+    assert (truth.role, line.role) == ("truth", "soft") and picture.rim == (0, 3, 6)
     np.testing.assert_array_equal(truth.xy[:, 1], clip.tracks[1].xy_frame)
     assert np.isnan(line.xy[[0, 3, 6]]).all()
     for i, (_, n, key) in enumerate(windows.items.tolist()):
         np.testing.assert_array_equal(line.xy[key, n], poses[view.LINE].xy_frame[i])
-    curve = titled(row, "error of all joints")
     first = view.errors(windows, poses[view.LINE])[windows.items[:, 2] == 1]
     assert curve.lines[0].y[1] == pytest.approx(np.nanmean(first))
     assert np.isnan(curve.lines[0].y[3]) and [s[0] for s in curve.shaded] == [0, 3, 6]
@@ -404,18 +395,25 @@ def test_the_player_shows_labels_and_gaps(player, carried, clip):
     for who in view.RIVALS:
         way = "nearer" if means[view.FINAL] < means[who] else "further off"
         assert f"px {way} than the {who}" in player.verdict
+        assert f"{who} {means[who]:.1f} px" in player.verdict.split("All 8 windows: ")[1]
+    player.choose(strong=view.LINE, **{"error of": "nose"})
+    last = panels(player, "stage")["strong: straight line"].people[-1]
+    assert last.name == view.LINE and not last.small
+    j = windows.skeleton.index("nose")
+    rows = [e[j] for e in view.errors(windows, poses[view.LINE]) if np.isfinite(e[j])]
+    assert f"windows: {view.LINE} {np.mean(rows):.1f} px" in player.verdict
 
 
 def test_the_player_keeps_its_pictures_at_another_gap(player, carried):
     pictures = player.pictures
     player.choose(**{"gap T": "6"})
     assert player.pictures == pictures and list(player.now.given) == [0, 6]
-    line = panels(player, "stage")[view.LINE].people[1]
+    line = panels(player, "stage")["strong: STDPose"].people[1]
     assert np.isfinite(line.xy[1:6]).all() and np.isnan(line.xy[[0, 6]]).all()
-    mean = np.nanmean(view.errors(carried[6][0], carried[6][1][view.FINAL])[:5])
     of = view.errors(carried[6][0], carried[6][1][view.FINAL])
-    by = [np.nanmean(of[carried[6][0].items[:, 2] == t]) for t in range(1, 6)]
-    assert f"STDPose is {np.mean(by):.1f} px off:" in player.verdict and mean > 0
+    # frame 3 is labelled where T = 3: gaps are compared over the frames that neither labels
+    by = [np.nanmean(of[carried[6][0].items[:, 2] == t]) for t in (1, 2, 4, 5)]
+    assert f"STDPose {np.mean(by):.1f} px off," in player.verdict
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -445,10 +443,9 @@ def test_labels_between_are_not_needed(propagator, sparse, labelled):
                     assert "truth" not in [people.role for people in panel.people]
     key = titled(panels(explorers[0], "mask"), "click a joint")
     assert [people.name for people in key.people] == [view.SHORT[view.SINGLE], view.FINAL]
-    line, *others = [
-        panel.people[-1].xy for panel in list(panels(explorers[2], "stage").values())[:4]
-    ]
-    away = np.linalg.norm(others[-1] - line, axis=-1)[1:6].mean()
+    (picture, *_) = panels(explorers[2], "stage").values()
+    by = {who.name: who.xy for who in picture.people}
+    away = np.linalg.norm(by[view.FINAL] - by[view.LINE], axis=-1)[1:6].mean()
     assert "from the straight line" in explorers[2].verdict
     assert f"STDPose is {away:.1f} px away" in explorers[2].verdict
 
@@ -458,8 +455,6 @@ def test_detections_on_every_frame_are_no_truth(propagator, sets, carried):
     mask = view.MaskExplorer(propagator, sets, labelled=False)
     assert np.isnan(mask.gap.truth[1]).all() and np.isfinite(mask.gap.truth[0]).any()
     assert "away from the mask as shipped" in mask.verdict
-    left = titled(panels(mask, "mask"), "left:")
-    assert left.people[0].role == "detector"
     player = view.PropagationPlayer(carried, labelled=False)
     assert player.now.truth is None and "Nobody knows" in player.verdict
 
@@ -471,7 +466,7 @@ def test_sparse_labels_show_how_far_a_joint_is_from_the_line(propagator, sparse)
     away = mine[view.FINAL].xy_frame - mine[view.LINE].xy_frame
     mean = np.linalg.norm(away, axis=-1)[:, own.kin.index("nose")].mean()
     assert f"STDPose is {mean:.1f} px away" in own.verdict
-    assert list(panels(own, "stage")) == list(mine), "no empty curves"
+    assert list(panels(own, "stage")) == ["strong: STDPose"], "no empty curves"
 
 
 def test_nobody_between_labels_is_refused(propagator, clip, frames):
@@ -498,15 +493,12 @@ def test_every_choice_answers(name, request):
 
 
 def test_the_player_cuts_its_pictures_about_the_people(player):
-    shown = [panel for panel in panels(player, "stage").values() if panel.kind == "picture"]
+    panel = panels(player, "stage")["strong: STDPose"]
     now = player.now
     low, high = (end(now.truth[now.visibility > 0], axis=0) for end in (np.min, np.max))
-    assert len(shown) == 4
-    for panel in shown:
-        x0, y0, x1, y1 = panel.bounds
-        assert x0 <= low[0] <= high[0] <= x1 and y0 <= low[1] <= high[1] <= y1
-        assert x1 - x0 < high[0] - low[0] + 0.2 * (high - low).max()
-        assert all(who.small for who in panel.people)
+    x0, y0, x1, y1 = panel.bounds
+    assert x0 <= low[0] <= high[0] <= x1 and y0 <= low[1] <= high[1] <= y1
+    assert x1 - x0 < high[0] - low[0] + 0.2 * (high - low).max()
 
 
 @pytest.mark.parametrize("name", ["mask", "look", "player"])
@@ -668,16 +660,6 @@ def test_the_switchboard_swaps_what_its_switches_say(propagator, sets, filled):
     assert "else's left label + mask" in board.verdict
     errors = titled(panels(board, ""), "px from the truth")
     assert errors.bars[3].value == off and errors.range[1] >= max(b.value for b in errors.bars)
-    told, own = cases[1], cases[1].inside
-    for turn, words in ((-1, ", to the other side of the truth"), (1, ""), (3, "")):
-        xy = told.truth[1] + turn * (own.xy_crop[0] - told.truth[1])
-        assert board.side(told, replace(own, xy_crop=np.stack([xy] * len(own.xy_crop)))) == words
-    turn = np.array([[np.cos(1.4), np.sin(1.4)], [-np.sin(1.4), np.cos(1.4)]])  # by 80 degrees
-    xy = told.truth[1] + (own.xy_crop[0] - told.truth[1]) / told.scale @ turn * told.scale
-    assert (
-        board.side(told, replace(own, xy_crop=np.stack([xy] * len(own.xy_crop))))
-        == ", as far off as before"
-    )
     board.choose(**{"left label": False})
     assert board.verdict.endswith("On average it moves a joint by 2.0 px.")
     assert len(board.kept()["values"]["stored"]) == 16
@@ -731,6 +713,8 @@ def test_the_shipped_weights_win_and_lose_by_the_rule(shipped):
     flags = windows.poses().visibility
     assert (flags[best], flags[worst]) == (2, 1), "in sight, and hidden"
     helps, harms = view.trick(own, windows, told).told.values()
+    (alone,) = view.trick(own, windows, told, ["it does not"]).told.values()
+    assert alone.rule == harms.rule
     assert f"STDPose {off[view.FINAL][worst]:.1f} px" in harms.rule
     assert helps.steps[-1].title == (
         f"best rival {rival[best]:.1f} px, STDPose {off[view.FINAL][best]:.1f} px"
@@ -769,6 +753,17 @@ def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
     same = np.isclose(blind.after, blind.after.max(), atol=0.01).sum()
     said = f"Yours took {share:.0%} of the attention and cost {cost:+.1f} px; rank 1"
     tied = f" (shared by {same})" if same > 1 else ""
-    assert told(looker.state, worst) == f"{said}{tied} of {blind.after.size} by cost."
+    assert told(looker.state, worst).startswith(f"{said}{tied} of {blind.after.size} by cost.")
+    # where the token looks most, among the same squares
+    grid = worst.asked.reshape(view.token_grid(own.model)[::-1])
+    looked = {
+        at: grid[at[0] : at[0] + 2, at[1] : at[1] + 2].sum()
+        for at in np.ndindex(*blind.after.shape)
+    }
+    top = max(looked, key=looked.get)
+    cost = (blind.after[top] - blind.before) / scale
+    first = "yes" if blind.after[top] > blind.after.max() - 0.01 else "no"
+    words = f"attention ({looked[top]:.0%}) costs {cost:+.1f} px: {first}."
+    assert told(looker.state, worst).endswith(words)
     least = min(found, key=lambda each: score(looker.state, each))
     assert "rank 1" not in told(looker.state, least)

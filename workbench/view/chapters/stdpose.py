@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from ... import geometry, propagate
 from ...data.windows import Window, Windows
 from ...errors import BadParameter
-from ...models.stdpose import PATCH, DynamicAwareMask, modified_sigmoid
+from ...models.stdpose import PATCH, DynamicAwareMask
 from ...predict import Propagator
 from ...predict.between import (
     PARTS,
@@ -21,9 +21,11 @@ from ...predict.between import (
     blanked,
     errors,
     even,
+    everywhere,
     exchanged,
     scales,
     see,
+    squares,
     token_at,
     token_grid,
 )
@@ -49,7 +51,6 @@ from ..panels import (
     Bars,
     Click,
     Heat,
-    Line,
     Lines,
     People,
     Picture,
@@ -172,14 +173,20 @@ def gap_picture(
 
 
 def trick(
-    propagator: Propagator, windows: Windows, filled: Mapping[str, Detections], **options
+    propagator: Propagator,
+    windows: Windows,
+    filled: Mapping[str, Detections],
+    show: Sequence[str] = ("it helps", "it does not"),
+    **options,
 ) -> Stepper:
     """The method step by step, on the joint of `extremes` that it helps and on the one that it
-    harms. filled: of `carry_all`.
+    harms. filled: of `carry_all`; show: which of the two.
     """
     off = {who: errors(windows, filled[who]) for who in (*RIVALS, FINAL)}
     cases = []
     for (row, j), name in zip(extremes(windows, filled), ("it helps", "it does not")):
+        if name not in show:
+            continue
         *rivals, ours = (off[who][row, j] for who in (*RIVALS, FINAL))
         where = "above" if ours > min(rivals) else "below"
         told = ", ".join(f"{who} {off[who][row, j]:.1f}" for who in off)
@@ -359,9 +366,6 @@ class Told:
 # --- the switchboard ------------------------------------------------------------------------------
 
 
-SAME = 0.5  # px of the picture: two errors that differ by no more are told as one
-
-
 class Switchboard(Explorer):
     """Labels, pictures and mask, each a person's own or somebody else's: what the joint of each
     case does. mean: how far a part alone moves joints on average, px of the picture.
@@ -402,20 +406,11 @@ class Switchboard(Explorer):
         row.append(Bars("px from the truth", "px", bars, range=(0, self.top)))
         return {"": [row]}
 
-    def side(self, told: Told, now: Inside) -> str:
-        """Where a joint went that moved and is as far off as before."""
-        own, to = (
-            (each.xy_crop[0] - told.truth[1])[told.j] / told.scale for each in (told.inside, now)
-        )
-        if abs(np.hypot(*own) - np.hypot(*to)) > SAME or np.hypot(*(to - own)) <= 2 * SAME:
-            return ""
-        return ", to the other side of the truth" * int(own @ to < 0) or ", as far off as before"
-
     def say(self, state: Mapping, found: Sequence[Inside]) -> str:
         on = [part for part in PARTS if state[part]]
         told = "; ".join(
-            f"the {told.joint} moves {moved:.1f} px and is {off:.1f} px off{self.side(told, now)}"
-            for told, now, (moved, off) in zip(self.cases, found, self.off(found))
+            f"the {told.joint} moves {moved:.1f} px and is {off:.1f} px off"
+            for told, (moved, off) in zip(self.cases, self.off(found))
         )
         if not on:
             return f"All is their own: {told}."
@@ -484,7 +479,14 @@ def worth(explorer: LookExplorer, joint: int, blind: Blind) -> Callable[[Mapping
             return f"{said}."
         more, less = ((blind.after / gap.scale > now + by).sum() for by in (0.01, -0.01))
         tied = f" (shared by {less - more})" * bool(less - more > 1)
-        return f"{said}; rank {1 + more}{tied} of {blind.after.size} by cost."
+        looked = squares(found.asked, token_grid(explorer.models[explorer.names[0]].model), BLOCK)
+        top = blind.after.flat[looked.argmax()]
+        cost = (top - blind.before) / gap.scale
+        return (
+            f"{said}; rank {1 + more}{tied} of {blind.after.size} by cost. The square with most "
+            f"attention ({looked.max():.0%}) costs {cost:+.1f} px: "
+            f"{'yes' if top > blind.after.max() - 0.01 else 'no'}."
+        )
 
     return told
 
@@ -633,13 +635,7 @@ class Between(Compared):
             else:
                 moved = far(inside.xy_crop[0], other.xy_crop[0]).mean() / gap.scale
                 parts.append(f"{moved:.2f} px away from {name}")
-        other = next(iter(others.values()))
-        by = np.abs(inside.heatmaps - other.heatmaps).max()
-        # `codecs.decode_heatmaps`: a quarter of a cell to either side of its middle
-        step = self.to_crop[0, 0] / 2 / gap.scale
-        small = f" Its heatmap differs by up to {by:.2g}; joints move in steps of {step:.1f} px."
-        still = by > 0 and (inside.xy_crop == other.xy_crop).all()
-        return f"{words}{', '.join(parts)}.{small * bool(still)}"
+        return f"{words}{', '.join(parts)}."
 
     def asks(self) -> Iterable[Mapping]:
         left, _, right = self.gap.frames
@@ -707,47 +703,19 @@ class MaskExplorer(Between):
         gap, taps = found.gap, found.inside.taps
         residual = taps["dam.residual"][0, :, j]
         mask = taps["dam.out"][0]
-        told = TOLD[state["told"]]
-        sides = [self.side(gap, side, told[side // 2]) for side in (0, 2)]
-        key = self.key_picture(gap, found.inside, "click a joint", "drawing", wide=1.4)
-        below = [
+        key = self.key_picture(gap, found.inside, "click a joint", "drawing")
+        row = [
             self.map(gap, "key − left", residual[0], -1, 1),
             self.map(gap, "mask, × even", mask * mask.size, 0, 4),
             self.map(gap, "key − right", residual[1], -1, 1),
             self.by_joint(gap, found.inside, found.even, "an even mask", "drawing"),
         ]
-        return {"mask": [[sides[0], key, sides[1], self.curve(state, residual)], below]}
+        return {"mask": [[key, *row]]}
 
     def map(self, gap: Gap, title: str, values: np.ndarray, low: Number, high: Number) -> Picture:
         """A map over a crop, on a scale that stays as it is."""
         heat = Heat(values, self.to_crop, title, low, high, diverging=low < 0)
         return Picture(title, [gap.crops[1]], heat=heat)
-
-    def side(self, gap: Gap, side: int, told: int) -> Picture:
-        """The left or right frame with its label; a rim where it is told."""
-        role = "truth" if self.labelled else "detector"
-        people = [People("label", role, gap.truth[side], gap.marks[side])]
-        title = f"{FRAMES[side]}: frame {gap.frames[side]}, label {'told' if told else 'not told'}"
-        return Picture(title, [gap.crops[side]], people, at=0, rim=[0] * told)
-
-    def curve(self, state: Mapping, residual: Float[np.ndarray, "2 y x"]) -> Lines:
-        """Eq. 3, and where the joint's largest residuals lie on it."""
-        x = np.linspace(-1.2, 1.2, 121)
-        flat = residual.reshape(2, -1).astype(float)
-        largest = flat[[0, 1], np.abs(flat).argmax(1)]
-        now = float(state["k"]), float(state["theta"])
-        drawn = [
-            ("shipped", x, (self.config.k, self.config.theta), "soft", "line", (4, 3)),
-            ("now", x, now, "ours", "line", ()),
-            ("residuals", largest, now, "ink", "dots", ()),
-        ]
-        lines = [
-            Line(name, at, modified_sigmoid(torch.from_numpy(at), *knobs).numpy(), *look)
-            for name, at, knobs, *look in drawn
-        ]
-        x_title = f"residual of {state['joint']}"
-        ranges = {"x_range": (-1.2, 1.2), "y_range": (0, 1)}
-        return Lines("Eq. 3", x_title, "", lines, wide=1.7, **ranges)
 
     def say(self, state: Mapping, found: Masked) -> str:
         times = found.inside.taps["dam.out"] * found.inside.taps["dam.out"].size
@@ -889,8 +857,8 @@ class LookExplorer(Between):
 
 
 class PropagationPlayer(Stage):
-    """A clip with the labels of every T-th frame, and four who fill the rest: choose clip and gap,
-    play, and see the error by frame. A rim says that the frame's labels are given.
+    """A clip with the labels of every T-th frame, and four who fill the rest: choose clip, gap and
+    who is strong, play, and see the error by frame. A rim says that the frame's labels are given.
 
     carried: T -> windows of the same clips, and who fills them, as of `carry_all`. index: of the
     clip. labelled: False: labels are somebody's detections. Where nobody knows the frames between
@@ -912,6 +880,10 @@ class PropagationPlayer(Stage):
         self.places = [f"clip {pair}" for pair in sorted(numbers)], list(map(str, carried))
         self.begin_at = f"clip {index}", str(next(iter(carried)) if interval is None else interval)
         self.filled: dict[str, Answers] = {}
+        self.away = {
+            str(T): {who: errors(windows, found) for who, found in poses.items()}
+            for T, (windows, poses) in carried.items()
+        }
         scenes = [
             scene for pair in sorted(numbers) for scene in self.scenes(carried, pair, labelled)
         ]
@@ -920,7 +892,6 @@ class PropagationPlayer(Stage):
             scenes,
             lambda scene, _frames, _mask: self.filled[scene.name],
             roles=style.ROLE_OF,
-            apart=True,
             paints=False,
             name="player",
             fps=fps,
@@ -948,21 +919,32 @@ class PropagationPlayer(Stage):
         frame, *others = (control for control in super().declare() if control.name != "clip")
         clips, gaps = self.places
         clip, gap = self.begin_at
-        return [frame, choice("clip", clips, clip, more=True), choice("gap T", gaps, gap), *others]
+        strong = choice("strong", self.away[gap], FINAL)
+        clip = choice("clip", clips, clip, more=True)
+        return [frame, clip, choice("gap T", gaps, gap), strong, *others]
 
     def number_of_clip(self, state: Mapping) -> int:
         clips, gaps = self.places
         return clips.index(state["clip"]) * len(gaps) + gaps.index(state["gap T"])
 
     def draw(self, state: Mapping, found: Played) -> Tabs:
-        """Pictures cut about all people, whom small joints do not hide."""
-        pictures, *others = super().draw(state, found)["stage"]
-        now, box = self.now, None
+        """A picture cut about all people, the strong one above the others, beside the curves."""
+        ((picture,), *curves) = super().draw(state, found)["stage"]
+        now, box, strong = self.now, None, state["strong"]
         if now.truth is not None:
             box = around(now.truth[now.visibility > 0], pad=0.05)
-        small = [[replace(who, small=True) for who in each.people] for each in pictures]
-        cut = [replace(each, box=box, people=who) for each, who in zip(pictures, small)]
-        return {"stage": [cut, *others]}
+        people = [replace(who, small=who.name != strong) for who in picture.people]
+        people.sort(key=lambda who: not who.small)
+        whole = replace(picture, title=f"strong: {strong}", box=box, people=people)
+        return {"stage": [[whole, *(replace(each, wide=1.3) for each in chain(*curves))]]}
+
+    def means(self, state: Mapping, found: Played) -> dict[str, float]:
+        """Over the frames for which no gap has labels, so that gaps can be compared."""
+        near = [clip.given for clip in self.clips if clip.name.startswith(f"{state['clip']},")]
+        use = ~np.isin(np.arange(len(self.now.frames)), np.concatenate(near))
+        use = use[:, None, None, None]
+        answers = {who: np.where(use, xy, np.nan) for who, xy in found.answers.items()}
+        return super().means(state, replace(found, answers=answers))
 
     def curve(self, state: Mapping, found: Played) -> Lines:
         """Errors by frame, from 0; bands where labels are given."""
@@ -981,8 +963,12 @@ class PropagationPlayer(Stage):
             *others, (ours, mean) = means.items()
             ways = [(who, abs(theirs - mean), theirs > mean) for who, theirs in others]
             told = [f"{by:.1f} px {WAYS[nearer]} than the {who}" for who, by, nearer in ways]
-            words = f"Labels {state['gap T']} frames apart, {of}: {ours} is {mean:.1f} px off: "
-            return f"{words}{', '.join(told)}."
+            words = (
+                f"This clip, labels {state['gap T']} frames apart, {of}: {ours} {mean:.1f} px off, "
+            )
+            return (
+                f"{words}{', '.join(told)}.\n{everywhere(self.away[state['gap T']], of, self.kin)}"
+            )
         joints = slice(None) if of == "all joints" else [self.kin.index(of)]
         (first, line), *others = ((who, xy[..., joints, :]) for who, xy in found.answers.items())
         far = [f"{who} is {apart(xy, line):.1f} px away" for who, xy in others]
@@ -990,6 +976,6 @@ class PropagationPlayer(Stage):
 
     def asks(self) -> Iterable[Mapping]:
         """This clip at every gap, joint by joint."""
-        names = [name for name in ("gap T", "error of") if name in self.declared]
+        names = [name for name in ("gap T", "strong", "error of") if name in self.declared]
         options = product(*(self.declared[name].options for name in names))
         return (dict(zip(names, each)) for each in options)
