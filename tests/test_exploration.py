@@ -341,7 +341,7 @@ def test_the_code_of_chapter_08_shows_the_same(mine, given):
     if given == "program":
         assert shown.code == "", "no code says what a program has found"
     else:
-        shown.choose(frame=3)
+        shown.choose(size=9)
         same(shown, pasted(shown))
 
 

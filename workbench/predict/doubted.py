@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from ..metrics import joint_distances
 from ..records import Detections, Pose, Prediction
+from ..skeletons import skeleton
 from .base import Predictor
 from .own_video import refined_people
 from .poses import place_missing
@@ -22,6 +23,10 @@ LEAST = 4  # joints that are placed anew, of the people among whom the cases are
 SEVERAL, NEARER = 3, 0.05  # joints that come nearer by this share of the height, where it helps
 BROKEN = 0.1  # of the height: a joint is broken that is farther off
 DELTAS = np.linspace(0, 1, 21).round(2).tolist()
+READS = (
+    " Our weights still read a doubted place, with a mark added (in the paper the mark replaces "
+    "it): the answer is a step from there."
+)
 ESTIMATOR, CONTROL, PORT = "the estimator", "control", "PORT"
 
 
@@ -101,25 +106,27 @@ def rule(
     """
     at = f"frame {refined.detections.frames[0]}"
     if many < 3:
-        return f"The person with most joints placed anew, in {at} ({data})."
-    words = (
-        f"How this person was found: {many} times somebody in a frame ({data}) has at least "
-        f"{LEAST} joints that {who} places anew. Of these, in {at} "
+        return f"Chosen because most joints are placed anew, in {at} ({data})."
+    among = (
+        f"of {many} poses (a person in a frame; {data}) with at least {LEAST} joints that {who} "
+        f"places anew, this is in {at}"
     )
     if truth is None:
         moved, most = moves(refined)[0], "most" if first else "least"
-        return f"{words}the joints move {most}: {moved:.1f} px on average. Nobody knows the truth."
+        words = f"Chosen because its joints move {most}: {among}; {moved:.1f} px on average."
+        return f"{words} Nobody knows the truth."
     if not first:
-        return f"{words}one joint is carried farthest from its place, measured by the height."
+        return f"Chosen because a joint is carried farthest from its place, by the height: {among}."
     px = errors(refined, truth)
-    nearer = px.nearer.sum()
-    if nearer >= SEVERAL:
-        words += (
-            f"at least {SEVERAL} joints come nearer to the truth by a twentieth of the height "
-            f"(here {nearer}), and among such people "
-        )
-    before, after = (each[px.use].mean() for each in px[:2])
-    return f"{words}the mean error falls by the largest factor: {before:.1f} → {after:.1f} px."
+    nearer, before, after = px.nearer.sum(), *(each[px.use].mean() for each in px[:2])
+    several = (
+        f"at least {SEVERAL} joints come nearer to the truth by a twentieth of the height (here "
+        f"{nearer}), and of such poses "
+    ) * bool(nearer >= SEVERAL)
+    return (
+        f"Chosen because {who} helps it most: {among}; {several}the mean error falls by the "
+        f"largest factor: {before:.1f} → {after:.1f} px."
+    )
 
 
 def went_by(refined: Prediction, truth: Pose) -> str:
@@ -134,6 +141,20 @@ def went_by(refined: Prediction, truth: Pose) -> str:
     return (
         f" The doubted places were off by {off:.0%} of the person's height. PORT sees no picture: "
         f"it fits them to the others, which are off by {others:.0%}."
+    )
+
+
+def said(
+    file: float, control: float, ours: float, change: Float[np.ndarray, "n"], refined: Prediction
+) -> str:
+    """Errors of one pose at one delta, px, and of how many of all poses the error changes by which
+    sign, in words. refined: the pose's row.
+    """
+    stays = ": no neighbour is left, so it moves nothing" * bool(refined.replaced.all())
+    return (
+        f"Mean error of this pose: {file:.1f} → {ours:.1f} px ({ours - file:+.1f}); control "
+        f"{control:.1f} px{stays}.\nOf all {len(change)} poses {(change < 0).sum()} are better "
+        f"than before, {(change > 0).sum()} worse."
     )
 
 
@@ -168,12 +189,38 @@ def hurt_by_all(px: Float[np.ndarray, "d n"], found: Detections) -> int:
     return int(((px[-1] - px.min(0)) / tall).argmax())
 
 
+def cost(px: Float[np.ndarray, "d n"], refined: Prediction, truth: Pose) -> str:
+    """What too little and too much doubt cost on average in this clip, and the joint that comes off
+    worst, in words. px: PORT's errors by delta; refined: its answer where all are doubted.
+    """
+    mean, each = px.mean(1), errors(refined, truth)
+    best, rise = mean.argmin(), np.where(each.use, each.after - each.before, -np.inf)
+    row, j = np.unravel_index(rise.argmax(), rise.shape)
+    name = skeleton(refined.skeleton).joints[j].replace("_", " ")
+    too_much, none = mean[-1] - mean[best], mean[0] - mean[best]
+    much = "costs little" if too_much < 0.1 * mean[best] else "costs a lot"
+    return (
+        f"In this clip doubting too much {much} on average: the mean error (distance of joints "
+        f"from the truth) of {len(each.tall)} poses is {mean[best]:.1f} px at delta = "
+        f"{DELTAS[best]:g}, {mean[-1]:.1f} px where all joints are doubted ({too_much:+.1f}), "
+        f"{mean[0]:.1f} px where none is ({none:+.1f}). It can ruin single joints: {name} "
+        f"{each.before[row, j]:.1f} → {each.after[row, j]:.1f} px."
+    )
+
+
+def this_one(px: Float[np.ndarray, "d"]) -> str:
+    """A pose's errors by delta, in one sentence."""
+    return (
+        f"{px[0]:.1f} px where none is doubted, least at delta = {DELTAS[px.argmin()]:g} "
+        f"({px.min():.1f} px), {px[-1]:.1f} px where all are."
+    )
+
+
 def all_doubted(px: Float[np.ndarray, "d n"], refined: Prediction, truth: Pose) -> str:
     """What it does to everybody, and to broken and good joints, in words. refined: PORT's answer
     where all are doubted.
     """
-    mean, worse = px.mean(1), px[-1] - px[0]
-    each = errors(refined, truth)
+    worse, each = px[-1] - px[0], errors(refined, truth)
     broken = each.before > BROKEN * each.tall[:, None]
     parts = [each.use & kind for kind in (broken, ~broken)]
     bad, good = (
@@ -182,13 +229,9 @@ def all_doubted(px: Float[np.ndarray, "d n"], refined: Prediction, truth: Pose) 
         else "none"
         for use in parts
     )
-    worst = "little" if mean[0] > mean[-1] else "much"
     return (
-        "This is the person whom doubting all costs most beside the best delta, measured by the "
-        f"height. Of all {len(worse)} poses the mean is {mean[0]:.1f} px where none is doubted, "
-        f"{mean.min():.1f} at delta = {DELTAS[mean.argmin()]:g}, {mean[-1]:.1f} where all are: "
-        f"in this one clip too {worst} doubt costs more. Doubting all is worse than none in "
-        f"{(worse > 0).sum()} of them, by at most {max(worse.max(), 0):.1f} px. The same joints "
-        f"before and after, where all are doubted: broken ones (off by more than {BROKEN:.0%} of "
-        f"the height), {bad}; good ones, {good}. These weights still read a doubted place."
+        f"Doubting all is worse than none in {(worse > 0).sum()} of {len(worse)} poses, by at most "
+        f"{max(worse.max(), 0):.1f} px. The same joints before and after, where all are doubted: "
+        f"broken ones (off by more than {BROKEN:.0%} of the height), {bad}; good ones, {good}. "
+        "These weights still read a doubted place."
     )

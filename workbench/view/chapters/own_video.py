@@ -39,6 +39,7 @@ from ..steps import Case, Step, Stepper
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
 PIPELINE = ("file", "doubt", "method", "back to the file")
 OURS, YOURS = ESTIMATOR, "your file"  # with truth, without
+HELPED = ("it helps", "a good joint lost")
 
 
 # --- one person, step by step ---------------------------------------------------------------------
@@ -59,8 +60,7 @@ def trick(
     """
     rows, many = chosen(refined, truth)
     joints = skeleton(refined.skeleton)
-    names = ("it helps", "a good joint lost")
-    names = names if truth is not None else ("moved most", "moved least")
+    names = HELPED if truth is not None else ("moved most", "moved least")
     cases = []
     for name, row in zip(names, rows):
         one = refined.select([row]), truth and truth.select([row])
@@ -203,10 +203,7 @@ class Told:
         )
         words = f"{self.who} gives these joints new places. They move {size}. All others stay."
         if self.who == NAMES["port"]:
-            words += (
-                " Our weights still read a doubted place, with a mark added (in the paper the mark "
-                "replaces it): the answer is a step from there."
-            )
+            words += doubted.READS
         arrows = [Arrows("ours", ends, f"moved by {self.who}")]
         moves = np.where(moved, self.moves, 0)
         panels = [
@@ -290,6 +287,7 @@ class Doubt(Explorer):
         self.answers, self.curves = by_delta(predictor, frames, found, truth)
         self.rows = dict(people)
         if truth is not None:
+            self.changes = self.curves["PORT"] - self.curves[OURS]
             most = doubted.hurt_by_all(self.curves["PORT"], found)
             self.rows = {BETWEEN: most} | self.rows
         times = [int(found.frames[row]) for row in self.rows.values()]
@@ -322,22 +320,35 @@ class Doubt(Explorer):
             Line(name, np.array(DELTAS), px, roles.get(name, "ours"))
             for name, px in found.curves.items()
         ]
-        names = f"before: {told.file_name}", f"after: {told.who}"
-        pictures = [
-            told.picture(name, pose, box=box)
-            for name, pose in zip(names, (told.before("✕ doubted"), told.after()))
-        ]
+        before = replace(told.before("before, ✕ doubted"), role="soft")
+        picture = told.picture("before and after", before, told.after(), box=box, wide=1.5)
+        top = 1.05 * max(px[:, [*self.rows.values()]].max() for px in self.curves.values())
+        curve = Lines(title, "delta", "px", lines, cursor="delta", y_range=(0, top))
+        panels = [picture, curve]
+        if found.truth is not None:
+            panels.append(self.everybody(state))
         confidence = told.bars("confidence", "", found.refined.detections.confidence[0], "hidden")
-        curve = Lines(title, "delta", "px", lines, cursor="delta", wide=1.2)
-        return {"doubt": [[confidence, *pictures, curve]]}
+        return {"doubt": [panels], "confidence": [[confidence]]}
+
+    def everybody(self, state: Mapping) -> Lines:
+        """By how much each pose's mean error changes at this delta."""
+        x, change = self.curves[OURS][0], self.changes[self.at(state)]
+        one = [self.rows[state["person"]]] * 2
+        lines = [
+            Line("", x, change, "soft", "dots"),
+            Line("this pose", x[one], np.array([0, change[one[0]]]), "ours", "both"),
+        ]
+        ends = [(each.min() - 2, each.max() + 2) for each in (x, self.changes)]
+        title = f"{len(x)} poses: change of error, px"
+        return Lines(title, "error before, px", "below 0: better", lines, (), "", *ends)
 
     def say(self, state: Mapping, found: Doubted) -> str:
         count = int(found.refined.replaced.sum())
         words = f"delta = {state['delta']:.2f}: {count} of {len(self.kin)} joints are doubted."
         if found.truth is None:
             return f"{words} They move {moves(found.refined)[0]:.1f} px on average."
-        file, control, ours = (px[self.at(state)] for px in found.curves.values())
-        return f"{words} Mean error of this pose: {step(file, ours)}; control {control:.1f} px."
+        px = [each[self.at(state)] for each in found.curves.values()]
+        return f"{words} {doubted.said(*px, self.changes[self.at(state)], found.refined)}"
 
     def asks(self) -> Iterable[Mapping]:
         for person, delta in product(self.rows, DELTAS):
@@ -387,9 +398,7 @@ class OnePerson(Stage):
         super().__init__(skeleton, here, alone, **options)
 
     def declare(self) -> list[Control]:
-        label = f"frames after {self.first}" if self.first else ""
-        frame, *others = super().declare()
-        return [replace(frame, label=label), *(replace(each, more=True) for each in others)]
+        return [replace(c, more=True) for c in super().declare() if c.name in ("size", "brush")]
 
     @property
     def t(self) -> int:
@@ -401,17 +410,21 @@ class OnePerson(Stage):
         for name, value in self.recompute_at(self._seen).items():
             setattr(self, name, value)
 
-    def under(self, found: Played) -> Bool[np.ndarray, "t k"]:
-        """Joints under the paint, where the detector has them without it, else the method."""
-        said, ours = (found.plain[name][:, 0] for name in ("detector", self.who(found)))
+    def under(self, found: Played) -> Bool[np.ndarray, "k"]:
+        """That frame's joints under the paint, where the detector has them without it, else the
+        method.
+        """
+        said, ours = (found.plain[name][self.t, :1] for name in ("detector", self.who(found)))
         xy = np.nan_to_num(np.where(np.isfinite(said), said, ours), nan=-9.0)  # in no picture
-        return cover(np.full(xy.shape[:-1], 2), xy, found.mask) == 1
+        return cover(np.full(xy.shape[:-1], 2), xy, found.mask[[self.t]])[0] == 1
+
+    def right(self, found: Played) -> Float[np.ndarray, "k 2"]:
+        """Where the joints belong in that frame."""
+        return found.plain[self.who(found)][self.t, 0] if self.truth is None else self.truth
 
     def away(self, answers: Mapping, found: Played) -> Float[np.ndarray, "k"]:
         """How far off the method has each joint in that frame, px."""
-        name = self.who(found)
-        right = found.plain[name][self.t, 0] if self.truth is None else self.truth
-        return far(answers[name][self.t, 0], right)
+        return far(answers[self.who(found)][self.t, 0], self.right(found))
 
     def height(self, found: Played) -> float:
         y = found.plain[self.who(found)][self.t, 0, :, 1]
@@ -422,27 +435,25 @@ class OnePerson(Stage):
         return list(found.answers)[1]
 
     def draw(self, state: Mapping, found: Played) -> Tabs:
-        marks = np.where(self.under(found), NEWLY_HIDDEN, VISIBLE)[:, None]
-        shown = found.answers | {"detector": found.plain["detector"]}
-        look = {"box": around(*found.plain.values(), pad=0.1), "brush": True, "rim": (self.t,)}
-        real = []
-        if self.truth is not None:
-            xy = np.full((len(found.frames), 1, *self.truth.shape), np.nan)
-            xy[self.t] = self.truth
-            real = [People("truth", "truth", xy, small=True)]
-        rows = [
-            Picture(
-                f"{word}; diamond: covered by you",
-                self.now.frames,
-                [*real, People(word, self.roles_of.get(name, 1), xy, marks)],
-                **look,
-            )
-            for (name, xy), word in zip(shown.items(), ("estimator", *list(shown)[1:]))
-        ]
-        return {"stage": [rows]}
+        under, right = self.under(found), self.right(found)
+        marks = np.where(under, NEWLY_HIDDEN, VISIBLE)
+        name = "without paint" if self.truth is None else "truth"
+        place = People(name, "truth", right, marks, small=True)
+        near = [xy[self.t] for xy in found.plain.values()]
+        look = {"box": around(right, *near, pad=0.1), "brush": True, "at": 0}
+        panels = []
+        for name, xy in found.answers.items():
+            ends = np.column_stack((xy[self.t, 0], right, np.full(len(right), 1.5)))
+            ends = ends[under & np.isfinite(ends).all(1)]
+            who = {"detector": ESTIMATOR}.get(name, name)
+            people = [place, People(who, self.roles_of.get(name, 1), xy[self.t, 0])]
+            title = f"{who}: arrow to the ◇" if who == name else f"{who} loses what you cover"
+            arrows = [Arrows("newly_hidden", ends)]
+            panels.append(Picture(title, [self.now.frames[self.t]], people, arrows=arrows, **look))
+        return {"stage": [panels]}
 
     def say(self, state: Mapping, found: Played) -> str:
-        under, who, at = self.under(found)[self.t], self.who(found), self.first + self.t
+        under, who, at = self.under(found), self.who(found), self.first + self.t
         if not under.any():
             return f"Frame {at}: none of this person's joints is under paint."
         now, before = (self.away(answers, found) for answers in (found.answers, found.plain))
