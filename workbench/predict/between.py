@@ -124,3 +124,20 @@ def everywhere(away: Mapping[str, Float[np.ndarray, "n k"]], joint: str, skeleto
         rows = [row[np.isfinite(row)].mean() for row in px[:, joints] if np.isfinite(row).any()]
         means.append(f"{who} {np.mean(rows):.1f} px")
     return f"All {len(px)} windows: {', '.join(means)}."
+
+
+# who may be shown to be nearest to the truth between labels
+NEAREST = ("straight line", "optical flow", "STDPose", "none")
+Ends = tuple[float, float]
+
+
+def nearest(against_line: Ends, against_flow: Ends, flow_against_line: Ends) -> str:
+    """Which of `NEAREST` is nearer than both others by intervals that do not hold 0. Each: ends of
+    the interval by which the first is nearer than the second, the first two of STDPose.
+    """
+    line, flow, ours, none = NEAREST
+    if min(against_line[0], against_flow[0]) > 0:
+        return ours
+    if against_flow[1] < 0 < flow_against_line[0]:
+        return flow
+    return line if max(against_line[1], flow_against_line[1]) < 0 else none
