@@ -376,23 +376,24 @@ def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
     assert "take OTPose. Hidden joints, PCK: 45.0 → 51.0 (+6.0 [+3.0, +9.0])" in explorer.verdict
     assert "Too dear at visible joints: HANet" in explorer.verdict
 
+    accepted = []
+
     def bars():
         shown = explorer.draw(explorer.state, None)["choice"]
         assert len({panel.range for (panel,) in shown}) == 1, "one scale"
+        accepted.append([panel.limit for (panel,) in shown])
         return [{bar.label.removeprefix("take "): bar for bar in panel.bars} for (panel,) in shown]
 
     hidden, visible = bars()
     assert [hidden[name].mark for name in ("OTPose", "HANet", "PORT")] == ["✓", "✓", "·"]
     assert hidden["OTPose"].label == "take OTPose" and hidden["OTPose"].ends == (3, 9)
     assert visible["HANet"].mark == "✕" and hidden["OTPose"].value == 6
-    assert (
-        visible["I accept"].value == 0 and hidden["HANet"].role == visible["HANet"].role == "none"
-    )
+    assert accepted[-1] == [None, 0] and hidden["HANet"].role == visible["HANet"].role == "none"
     score = side_by_side.price(explorer, "HANet")
     assert np.isnan(score(explorer.state, None)), "the rule does not take it"
     explorer.choose(harm=1)
     assert "take HANet" in explorer.verdict and score(explorer.state, None) == 0
-    assert bars()[1]["I accept"].value == -1 and bars()[0]["HANet"].role == METHODS["HANet"].role
+    assert bars()[0]["HANet"].role == METHODS["HANet"].role and accepted[-1] == [None, -1]
     explorer.choose(harm=4)
     assert score(explorer.state, None) == 3, "more than it takes"
     explorer.choose(**{"you have": "one picture"})

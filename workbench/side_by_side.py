@@ -925,10 +925,11 @@ class Choice(Explorer):
         panels, fit = [], SITUATIONS[state["you have"]]
         for subset in VIEWS[state["show"]]:
             bars = [self.bar(state, n, subset) for n in self.names if METHODS[n].needs <= fit]
+            look = {"range": self.ends[state["show"]], "signed": True}
+            title, limit = titled(subset), None
             if subset == VISIBLE:
-                bars.insert(0, Bar("I accept", -state["harm"], "ink"))
-            ends = self.ends[state["show"]]
-            panels.append(Bars(titled(subset), "points of PCK", bars, range=ends, signed=True))
+                title, limit = f"{title}; dashed: the sure harm that I accept", -state["harm"]
+            panels.append(Bars(title, "points of PCK", bars, limit=limit, **look))
         return {"choice": [[panel] for panel in panels]}  # one zero, one below the other
 
     def bar(self, state: Mapping, name: str, subset: str) -> Bar:

@@ -243,7 +243,16 @@ class Explorer {
       }), ...(rows ? [] : [this.maps.root]));
     }
     this.shape = shape;
+    for (const line of this.panels.flatMap(({ lines = [] }) => lines)) this.follow(line);
     this.canvases.forEach((canvas, i) => { canvas.panel = this.panels[i]; });
+  }
+
+  // Where the reader has been stays.
+  follow(line) {
+    if (!line.trail) return;
+    const been = ((this.been ||= {})[line.trail] ||= new Map());
+    line.x.values.forEach((x, i) => been.set(x, line.y.values[i]));
+    Object.assign(line, { x: { values: [...been.keys()] }, y: { values: [...been.values()] } });
   }
 
   canvas(className) {

@@ -395,7 +395,9 @@ function drawBars(pen, panel, width, height, view) {
     const look = { size: Math.min(size, SMALL), fill: tone.soft, align: aside[1] };
     pen.text(aside[0], y, sign + short, look);
   });
-  pen.line([[to(0), top], [to(0), top + step * panel.bars.length]], tone.line, 1);
+  const across = (x, ...look) => pen.line([[x, top], [x, top + step * panel.bars.length]], ...look);
+  across(to(0), tone.line, 1);
+  if (panel.limit !== null) across(to(panel.limit), tone.ink, 1.5, [4, 3]);
 }
 
 function underBars(panel, x, y) {

@@ -144,7 +144,9 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """name: "" has no key. role: as of `People`. look: "line", "dots" or "both"."""
+    """name: "" has no key. role: as of `People`. look: "line", "dots" or "both". trail: in a
+    browser, points of lines with the same one stay; "": none do.
+    """
 
     name: str
     x: Num[np.ndarray, "n"]
@@ -152,6 +154,7 @@ class Line:
     role: str | int | None = None
     look: str = "line"
     dash: Sequence[int] = ()
+    trail: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +189,7 @@ class Bar:
 @dataclass(frozen=True)
 class Bars:
     """unit: of the values. range: ends of the axis; by default 0 and what the values need. signed:
-    values are changes, and have a sign also where none is below 0.
+    values are changes, and have a sign also where none is below 0. limit: a line across all bars.
     """
 
     title: str
@@ -194,6 +197,7 @@ class Bars:
     bars: Sequence[Bar]
     range: tuple[float | int, float | int] | None = None
     signed: bool = False
+    limit: float | int | None = None
     click: Click | None = None
     wide: float | int = 1
     kind: str = "bars"

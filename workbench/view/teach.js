@@ -252,8 +252,9 @@ class Prediction extends Explorer {
         const value = kind === "place" ? this.apart : first;
         const own = { label: "you", value, role: "ink", mark: "" };
         if (kind === "place" || (kind === "number" && panel.unit === unit)) panel.bars.push(own);
-        else if (panel.unit === unit && panel.bars.length === options.length) {
-          panel.bars[first].mark = "you ▸";
+        else if (panel.unit === unit) {
+          const mine = panel.bars.find(({ label }) => label.split(":")[0] === options[first]);
+          if (mine) mine.mark = "you ▸";
         }
       }
     }

@@ -270,7 +270,8 @@ def test_the_exercise_can_be_done_in_the_explorer(explorer):
     for lie, (whole, signs) in hanet.LIES.items():
         if signs.any() and not whole:
             explorer.choose(lie=lie, **{"at frame": 2})
-            rise, now = drawn(explorer)[1][3].lines
+            rise, tried, now = drawn(explorer)[1][3].lines
+            assert tried.y == now.y and json.loads(tried.trail)["lie"] == lie
             assert now.x == [2] and now.y == rise.y[2]
             assert rise.y[2] == pytest.approx(hanet.harm(explorer.state, explorer._found))
             harms |= {(lie, at): px for at, px in enumerate(rise.y)}
@@ -321,7 +322,7 @@ def test_a_lie_moves_the_input_in_its_frames_and_nothing_else(explorer, lie):
     began = dots.lines[0].x.reshape(-1, 3)[:, 0]
     jerks = np.linalg.norm(hanet.motion(found.given)[1], axis=-1).mean(1)
     np.testing.assert_allclose(began, jerks[found.inside.read][want.any((1, 2))[found.inside.read]])
-    assert len(cost.lines) == (0 if lie == hanet.NOTHING else 2), "nothing is asked: all places"
+    assert len(cost.lines) == (0 if lie == hanet.NOTHING else 3), "nothing is asked: all places"
     last = 3 + (hanet.LASTS if lie == hanet.NOTHING else len(signs)) - 1
     role = "soft" if lie == hanet.NOTHING else "newly_hidden"
     assert place.shaded == [(3, last, role)]

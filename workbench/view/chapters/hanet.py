@@ -722,10 +722,11 @@ class HANetExplorer(Compared):
         places = np.arange(len(found.given) - LASTS + 1.0)
         if found.moved.any():
             here = np.array([found.here.start]), np.array([harm(state, found)])
+            asked = json.dumps({**state, "at frame": 0})
+            lines.append(Line("tried", *here, "soft", "dots", trail=asked))
             lines.append(Line("this lie", *here, "ours", "dots"))
             if not goal or " Reached." in goal:
-                costs = self.costs(json.dumps({**state, "at frame": 0}))
-                lines.insert(0, Line("elsewhere", places, costs, "soft"))
+                lines.insert(0, Line("elsewhere", places, self.costs(asked), "soft"))
         ends = {"x_range": (-1.0, float(len(places))), "y_range": (-LIE / 4, LIE)}
         title = "mean error that the lie adds to HANet"
         return Lines(title, "first shaded frame", "px more", lines, **ends)

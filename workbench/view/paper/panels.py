@@ -297,6 +297,8 @@ def _bars(axes: Axes, panel: Bars, shown: _Shown) -> None:
     axes.tick_params("y", length=0, pad=22 if low < 0 else 2)  # pt; room for a number
     drawn = axes.barh(places, values, 0.72, color=[shown.colour(bar.role) for bar in bars])
     axes.hlines(places, *ends.T, color=shown.colour("ink"), linewidth=1)
+    if panel.limit is not None:
+        axes.axvline(panel.limit, color=shown.colour("ink"), linewidth=1, linestyle="--")
     form = "{:+.3g}" if low < 0 or panel.signed else "{:.3g}"
     axes.bar_label(drawn, fmt=form, padding=2, fontsize=TINY)
     for label, bar in zip(axes.get_yticklabels(), bars):
