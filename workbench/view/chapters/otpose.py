@@ -259,7 +259,7 @@ class Told:
         low, high = np.reshape(look.get("box", (0, 0, *model.config.size)), (2, 2))
         top = float(f"{top or values.max():.2g}") or 1.0
         scale = to_crop.diagonal()
-        free = 8  # cells more: a browser smooths no smaller maps
+        free = max(1, int(17 - (high - low)[0] / scale[0]))  # 16 columns are drawn smoothly
         x, y = (np.floor((low - to_crop[:, 2]) / scale).astype(int) - free).clip(0)
         end_x, end_y = np.ceil((high - to_crop[:, 2]) / scale).astype(int) + free
         to_crop[:, 2] += scale * (x, y)
