@@ -222,7 +222,7 @@ function drawPeople(pen, panel, people, to, frame, view) {
     for (const [a, b] of edges) {
       if (!joints[a][2] || !joints[b][2]) continue;
       if (flags) pen.line([at[a], at[b]], "#000", 4);
-      pen.line([at[a], at[b]], line, fills ? 5 : 2);
+      pen.line([at[a], at[b]], line, fills ? 5 : people.small ? 1.2 : 2);
     }
     for (const [a, b, thick, colour] of arcs) {
       if (!(thick > 0.3)) continue;
