@@ -23,7 +23,7 @@ WIDGET, FIGURE = ".workbench-view-page", ".wb-sheet"
 # chapter -> what of its page: the first of it that is in sight, how wide a picture is in px, and
 # the most of its height that is taken, as a share of its width
 SHOWN = {
-    "00_start_here": ((WIDGET, FIGURE), 1000, 0.79),
+    "00_start_here": ((WIDGET, FIGURE), 1000, 0.75),
     "01_data_and_occlusion": ((WIDGET, FIGURE), 560, 0.75),
     "02_port": ((WIDGET, FIGURE), 560, 0.75),
     "03_hanet": ((WIDGET, FIGURE), 560, 0.75),
