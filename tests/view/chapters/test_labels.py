@@ -110,17 +110,17 @@ def test_the_scores_follow_the_flags_and_collapse_where_a_set_cannot_tell(made, 
         right = [good[now[:, j] == 2, j].mean() for j in range(17) if (now[:, j] == 2).any()]
         assert found.scores["PCK-Visible"] == pytest.approx(100 * np.mean(right))
         assert found.scores["PCK-All"] == before.scores["PCK-All"]
-        (((picture, _), (bars,)),) = brush.draw(brush.state, found).values()
+        (((picture,), _, (bars,)),) = brush.draw(brush.state, found).values()
         ends = [
             (name, *(each.scores[kind] for each in (before, found)))
             for name, kind in (
-                ("COCO: PCK-Visible", "PCK-Visible"),
-                ("COCO: PCK-Occluded", "PCK-Occluded"),
-                ("PoseTrack18: PCK-All", "PCK-All"),
-                ("JHMDB: PCK-All", "PCK-All"),
+                ("COCO Visible", "PCK-Visible"),
+                ("COCO Occluded", "PCK-Occluded"),
+                ("PoseTrack18 All", "PCK-All"),
+                ("JHMDB All", "PCK-All"),
             )
         ]
-        labels_ = [f"{name} {first:.1f} → {last:.1f} %" for name, first, last in ends]
+        labels_ = [f"{name} {first:.1f} → {last:.1f}" for name, first, last in ends]
         assert [bar.label for bar in bars.bars] == labels_
         assert [bar.value for bar in bars.bars] == [last - first for _, first, last in ends]
         assert not bars.bars[2].value and picture.brush

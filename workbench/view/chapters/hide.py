@@ -214,7 +214,9 @@ class HideExplorer(Explorer):
                 return f"{task} Not counted while help is taken away."
             names = self.holding(found)
             count = len(names)
-            done = bool(found.hidden.any()) and count <= least
+            if not found.hidden.any():
+                return f"{task} Paint first; the goal: {least}. Not yet."
+            done = count <= least
             left = (
                 f"only {r.name} holds, {r.now:.1f} px; without {r.source} {r.lost:.1f} px"
                 for r in found.rows
@@ -296,7 +298,7 @@ class HideExplorer(Explorer):
         px = self.px(row, away)
         given = f"without {row.source}" if self.lacks(row, away) else f"has {row.source}"
         if not found.hidden.any():
-            return f"{row.name}; {given}"
+            return f"{row.name} {px:.1f} px off; {given}"
         mark = OUTCOMES[self.outcome(row, away)]
         if not np.isfinite(px):
             return f"{mark} {row.name}: {NOTHING_LEFT}; {given}"
@@ -319,7 +321,7 @@ class HideExplorer(Explorer):
         bars = [
             Bar(
                 row.name,
-                self.px(row, away),
+                round(self.px(row, away), 1),
                 "ours" if self.outcome(row, away) == BREAKS else "soft",
                 OUTCOMES[self.outcome(row, away)],
                 (row.before + self.limit,) * 2,

@@ -383,7 +383,7 @@ class Labels(Explorer):
         people = [People("truth: ✕ hidden, ◇ by your patch", "truth", self.truth, marks)]
         look = {"brush": True, "wide": 1.35, "arrows": [self.misses]}
         picture = Picture("press on a joint; arrows: misses", [self.frame], people, **look)
-        return {"stage": [[picture, self.written(found)], [self.scored(found)]]}
+        return {"flags": [[picture], [self.written(found)], [self.scored(found)]]}
 
     def written(self, found: Painted) -> Picture:
         """The flag of one joint under the paint in each data set, before and now."""
@@ -412,10 +412,11 @@ class Labels(Explorer):
                     continue
                 before, now = self.unpainted[kind], found.scores.get(kind, np.nan)
                 ends = f"{before:.1f} → {now:.1f}".replace("nan", "none")
-                bars.append(Bar(f"{one.name}: {kind} {ends} %", now - before, _KINDS[kind]))
+                words = f"{one.name} {kind.removeprefix('PCK-')} {ends}"
+                bars.append(Bar(words, now - before, _KINDS[kind]))
         top = np.nanmax([5.0, *(abs(bar.value) for bar in bars)])
-        title = f"PCK@{PCK_THRESHOLD:g} of this frame, mean over joints, before → now; "
-        return Bars(f"{title}bars: change in points", "points", bars, range=(-top, top))
+        title = f"PCK@{PCK_THRESHOLD:g} of this frame, %; bars: change"
+        return Bars(title, "points", bars, range=(-top, top))
 
     def newly(self, found: Painted) -> list[str]:
         """Names of joints that the patch hides."""

@@ -462,7 +462,7 @@ class OnePerson(Stage):
         place = "where it puts it without paint" if self.truth is None else "the truth"
         rest = "" if self.truth is None else f"; without paint {before[worst]:.1f} px"
         return (
-            f"Frame {at}: you cover {', '.join(names[j] for j in np.flatnonzero(under))}. "
+            f"Frame {at}: you cover the {', '.join(names[j] for j in np.flatnonzero(under))}. "
             f"{who} puts the {names[worst]} {now[worst]:.1f} px "
             f"({now[worst] / self.height(found):.0%} of the person's height) from {place}{rest}."
         )
