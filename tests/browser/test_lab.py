@@ -207,10 +207,11 @@ def test_the_explorers_of_the_propagation_chapter(tmp_path):
     with opened(tmp_path, "stdpose", *STDPOSE) as (page, notebook):
         mask, look, player = (Shown(page, notebook, i) for i in range(3))
         before = mask.said()
-        curve = mask.picture(1)
+        moved, shown = mask.picture(1), mask.picture(2)
         mask.push("k", "End")
         notebook.wait(lambda: mask.said() != before, 30, "answer to k")
-        notebook.wait(lambda: mask.picture(1) != curve, 30, "other curve")
+        notebook.wait(lambda: mask.picture(2) != shown, 30, "other mask")
+        assert mask.picture(1) == moved, "what moved stays"
         assert look.said().startswith("0 of 48 image tokens out")
         look.root.locator("canvas:visible").nth(1).click()
         notebook.wait(

@@ -415,7 +415,7 @@ class Labels(Explorer):
                 words = f"{one.name} {kind.removeprefix('PCK-')} {ends}"
                 bars.append(Bar(words, now - before, _KINDS[kind]))
         top = np.nanmax([5.0, *(abs(bar.value) for bar in bars)])
-        title = f"PCK@{PCK_THRESHOLD:g} of this frame, %; bars: change"
+        title = f"PCK@{PCK_THRESHOLD:g} of this frame, %; bar: change"
         return Bars(title, "points", bars, range=(-top, top))
 
     def newly(self, found: Painted) -> list[str]:
