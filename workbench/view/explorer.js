@@ -303,7 +303,8 @@ class Explorer {
 
   draw() {
     if (this.panels === this.maps?.panels) this.maps.prepare();
-    const sizes = this.canvases.map(one => [one.offsetTop, one.clientWidth, one.clientHeight]);
+    const sizes = this.canvases.map(one => [`${one.parentElement.offsetLeft} ${one.offsetTop}`,
+      one.clientWidth, one.clientHeight]);
     const [heads, feet] = [{}, {}]; // of panels that stand side by side
     sizes.forEach(([row, width], i) => {
       heads[row] = Math.max(heads[row] || 0, headOf(this.panels[i], width));
